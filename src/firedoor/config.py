@@ -1,0 +1,232 @@
+"""What an application declares: tiers, budgets, breakers, limiters. Values only, nothing live.
+
+Every class here is frozen and checked when it is made. A value that cannot work is a
+`ConfigurationError` that names the field, the value and the remedy.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from firedoor.errors import ConfigurationError
+
+__all__ = ["Breaker", "Budget", "Canned", "Limiter", "Tier", "declarative"]
+
+T = TypeVar("T")
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+_CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def declarative(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen, validated value whose mistakes are `ConfigurationError`s.
+
+    A `check(self)` method, where there is one, runs last and raises `ValueError` with a message
+    that says what to do instead.
+    """
+    made: Any = pydantic_dataclass(frozen=True, config=_CONFIG)(cls)
+    validate = made.__init__
+
+    @functools.wraps(validate)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            validate(self, *args, **kwargs)
+        except ValidationError as error:
+            raise ConfigurationError(_explain(cls.__name__, error)) from None
+        check = getattr(self, "check", None)
+        if check is not None:
+            try:
+                check()
+            except ValueError as error:
+                raise ConfigurationError(f"{cls.__name__}: {error}") from None
+
+    made.__init__ = init
+    return made  # type: ignore[no-any-return]
+
+
+def _explain(name: str, error: ValidationError) -> str:
+    lines = []
+    for item in error.errors(include_url=False):
+        field = ".".join(str(part) for part in item["loc"])
+        lines.append(f"{name}({field}={item['input']!r}): {item['msg']}")
+    return "; ".join(lines)
+
+
+@declarative
+class Tier:
+    """One step of a fallback ladder: a model with limits of its own.
+
+    Attributes:
+        model: The model name as the application says it; switches may resolve it to another.
+        timeout: Seconds one attempt may take in all. None: only the request's deadline binds.
+        first_token: Seconds a stream may take to its first content chunk. None: not watched.
+        idle: Seconds a stream may pause between two chunks. None: not watched.
+        attempts: How often this tier is tried before the next one, 1 for no retry.
+        max_output: Output tokens to reserve for when the call itself sets no cap.
+        context_window: Tokens the model can take in and give out together. A call that does not
+            fit skips this tier. None: not checked.
+        capabilities: What the model can do (`tools`, `json`, `vision`). None: anything.
+        adapt: Changes the call's keyword arguments for this tier; gets a copy, returns it.
+    """
+
+    model: str = Field(min_length=1)
+    timeout: Seconds | None = Field(default=None, kw_only=True)
+    first_token: Seconds | None = Field(default=None, kw_only=True)
+    idle: Seconds | None = Field(default=None, kw_only=True)
+    attempts: Count = Field(default=1, kw_only=True)
+    max_output: Count | None = Field(default=None, kw_only=True)
+    context_window: Count | None = Field(default=None, kw_only=True)
+    capabilities: frozenset[str] | None = Field(default=None, kw_only=True)
+    adapt: Callable[[dict[str, Any]], dict[str, Any]] | None = Field(default=None, kw_only=True)
+
+
+@declarative
+class Canned:
+    """The last tier: a prepared safe response that needs no provider.
+
+    Attributes:
+        response: The value to return. A string is shaped like the responses the route returns
+            where the shape is known; a callable is called with the call's own arguments.
+        shape: What to make of a string: the string itself (`plain`), or a real response object
+            of the `openai` or `anthropic` SDK. None: `plain`.
+    """
+
+    response: Any
+    shape: Literal["plain", "openai.chat", "openai.responses", "anthropic.messages"] | None = Field(
+        default=None, kw_only=True
+    )
+
+
+@declarative
+class Budget:
+    """A ceiling on what calls may spend in a window.
+
+    Attributes:
+        usd: US dollars. A string or Decimal is exact; a float is read by its shortest decimal.
+        tokens: Input and output tokens together.
+        calls: Attempts. Exactly one of `usd`, `tokens`, `calls` is set.
+        per: `request`, `hour`, `day`, `month` (calendar, UTC), or any number of seconds.
+        scope: Whose spending is added up: `global`, `journey`, `tenant`, `user`, `request`, or a
+            callable from the current request (or None) to a string key.
+        on_exceeded: `block` refuses, `degrade` goes down the tiers, `warn` only records.
+        overshoot: `strict` never lets the sum pass the limit; `last_call` admits a call while
+            anything is left, so the sum may pass it by one call.
+        on_unknown_price: `deny`, `assume` (the dearest known price) or `tokens` (spend is not
+            counted in dollars, and the decision says so). Never zero.
+        on_store_error: With the shared store away: `closed` refuses, `local_share` spends what
+            this process had leased, `open` admits unchecked and says so.
+        soft: Fractions of the limit at which a signal is sent, once a window each.
+        name: How errors and status name it. Default: made from the limit and the window.
+    """
+
+    usd: Decimal | None = Field(default=None, gt=0, allow_inf_nan=False, kw_only=True)
+    tokens: Count | None = Field(default=None, kw_only=True)
+    calls: Count | None = Field(default=None, kw_only=True)
+    per: Literal["request", "hour", "day", "month"] | Seconds = Field(default="day", kw_only=True)
+    scope: Literal["global", "journey", "tenant", "user", "request"] | Callable[[Any], str] = Field(
+        default="global", kw_only=True
+    )
+    on_exceeded: Literal["block", "degrade", "warn"] = Field(default="block", kw_only=True)
+    overshoot: Literal["strict", "last_call"] = Field(default="strict", kw_only=True)
+    on_unknown_price: Literal["deny", "assume", "tokens"] = Field(default="deny", kw_only=True)
+    on_store_error: Literal["closed", "local_share", "open"] = Field(
+        default="local_share", kw_only=True
+    )
+    soft: tuple[Rate, ...] = Field(default=(0.5, 0.8), kw_only=True)
+    name: str | None = Field(default=None, kw_only=True)
+
+    def check(self) -> None:
+        """Exactly one unit."""
+        if [self.usd, self.tokens, self.calls].count(None) != 2:
+            raise ValueError("set exactly one of usd=, tokens=, calls= (one Budget per unit)")
+
+
+@declarative
+class Breaker:
+    """When to stop calling a target that fails or drags, and when to try it again.
+
+    The semantics are resilience4j's; the field names say what they hold.
+
+    Attributes:
+        failure_rate: Share of failed calls in the window at which the circuit opens.
+        slow_call: Seconds at or above which a call counts as slow. None: not watched.
+        slow_call_rate: Share of slow calls at which the circuit opens.
+        slow_first_token: Seconds to first content at or above which a stream counts as slow.
+        slow_first_token_rate: Share of such streams at which the circuit opens.
+        window: Seconds (`window_type="time"`) or calls (`"count"`) that are looked back on.
+        minimum_calls: No verdict before this many calls are in the window.
+        open_for: Seconds the circuit stays open the first time; grows by `open_growth` with each
+            opening in a row, up to `open_max`, with `jitter`. A provider's Retry-After wins.
+        half_open_calls: Trial calls admitted before the circuit is judged again.
+        half_open_max_wait: Seconds half-open may wait for its trials before it opens again.
+            None: the trials' leases decide.
+        jitter: Share of the open time that is random, so that a fleet does not return at once.
+        mode: `enforce`; `metrics_only` records and never refuses; `disabled` does neither.
+    """
+
+    failure_rate: Rate = Field(default=0.5, kw_only=True)
+    slow_call: Seconds | None = Field(default=None, kw_only=True)
+    slow_call_rate: Rate = Field(default=1.0, kw_only=True)
+    slow_first_token: Seconds | None = Field(default=None, kw_only=True)
+    slow_first_token_rate: Rate = Field(default=1.0, kw_only=True)
+    window: Seconds = Field(default=60.0, kw_only=True)
+    window_type: Literal["time", "count"] = Field(default="time", kw_only=True)
+    minimum_calls: Count = Field(default=20, kw_only=True)
+    open_for: Seconds = Field(default=30.0, kw_only=True)
+    open_growth: float = Field(default=2.0, ge=1, allow_inf_nan=False, kw_only=True)
+    open_max: Seconds = Field(default=600.0, kw_only=True)
+    half_open_calls: Count = Field(default=5, kw_only=True)
+    half_open_max_wait: Seconds | None = Field(default=None, kw_only=True)
+    jitter: float = Field(default=0.1, ge=0, le=1, kw_only=True)
+    mode: Literal["enforce", "metrics_only", "disabled"] = Field(default="enforce", kw_only=True)
+
+    def check(self) -> None:
+        """A window that can hold a verdict."""
+        if self.window_type == "count" and self.window != int(self.window):
+            raise ValueError(f"window={self.window!r} counts calls: use a whole number")
+        if self.window_type == "count" and self.minimum_calls > self.window:
+            raise ValueError(
+                f"minimum_calls={self.minimum_calls} can never be reached in a window of "
+                f"{self.window:g} calls: lower it or widen the window"
+            )
+        if self.open_max < self.open_for:
+            raise ValueError(f"open_max={self.open_max:g} is below open_for={self.open_for:g}")
+
+
+@declarative
+class Limiter:
+    """How many calls may run at once, and how long others may wait.
+
+    Attributes:
+        max_concurrent: Calls at the same time; with `adaptive`, the most there may ever be.
+        max_wait: Seconds a call may queue. 0: refuse at once.
+        max_queue: Calls that may queue. None: `max_concurrent`.
+        adaptive: Find the limit from latency and drops instead of always using the maximum.
+        min_concurrent: The least an adaptive limit may fall to.
+        priority: Journeys from the most to the least important; when the queue is full the least
+            important one waiting is shed first. Journeys not named come last.
+    """
+
+    max_concurrent: Count = Field(default=64, kw_only=True)
+    max_wait: float = Field(default=0.0, ge=0, allow_inf_nan=False, kw_only=True)
+    max_queue: int | None = Field(default=None, ge=0, kw_only=True)
+    adaptive: bool = Field(default=False, kw_only=True)
+    min_concurrent: Count = Field(default=1, kw_only=True)
+    priority: tuple[str, ...] = Field(default=(), kw_only=True)
+
+    def check(self) -> None:
+        """The floor is not above the ceiling."""
+        if self.min_concurrent > self.max_concurrent:
+            raise ValueError(
+                f"min_concurrent={self.min_concurrent} is above max_concurrent={self.max_concurrent}"
+            )

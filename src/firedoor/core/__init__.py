@@ -1,0 +1,1 @@
+"""Pure machines: they are told the time and what happened, and answer with values."""

@@ -1,0 +1,126 @@
+"""What firedoor raises.
+
+```
+FiredoorError
+├─ ConfigurationError (also ValueError)   at construction: names the field, the value, the remedy
+├─ StoreError                             a shared store could not be reached; __cause__ is the driver's
+└─ Denied                                 a gate said no
+   ├─ BudgetExceeded
+   ├─ BreakerOpen
+   ├─ Saturated
+   ├─ PolicyBlocked
+   ├─ RouteDisabled
+   ├─ GrantDenied
+   ├─ EgressDenied
+   └─ DeadlineExceeded (also TimeoutError)
+```
+
+An application's own exceptions are never replaced: when every tier failed, the last provider
+exception is raised as it was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from firedoor.records import Decision
+
+__all__ = [
+    "BreakerOpen",
+    "BudgetExceeded",
+    "ConfigurationError",
+    "DeadlineExceeded",
+    "Denied",
+    "EgressDenied",
+    "FiredoorError",
+    "GrantDenied",
+    "PolicyBlocked",
+    "RouteDisabled",
+    "Saturated",
+    "StoreError",
+]
+
+
+class FiredoorError(Exception):
+    """The root of everything firedoor raises on purpose."""
+
+
+class ConfigurationError(FiredoorError, ValueError):
+    """A value given to firedoor cannot work. Raised at construction, never on a call."""
+
+
+class StoreError(FiredoorError):
+    """A shared store did not answer; `__cause__` is the driver's own exception."""
+
+
+class Denied(FiredoorError):
+    """A gate refused a call.
+
+    Attributes:
+        gate: What refused, written `kind:name` (`budget:day`, `breaker:llm:answer/gpt-5`).
+        retry_after: Seconds after which the same call may pass, or None if waiting does not help.
+        ran: Whether the guarded function had run, and so was paid for.
+        decision: The frozen record of the refused call; None only while it is being written.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        gate: str = "",
+        retry_after: float | None = None,
+        ran: bool = False,
+        decision: Decision | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.gate = gate
+        self.retry_after = retry_after
+        self.ran = ran
+        self.decision = decision
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross process pools by pickle; keyword-only arguments need the state form.
+        return (_rebuild, (type(self), str(self), self.gate, self.retry_after, self.ran))
+
+
+def _rebuild(
+    kind: type[Denied],
+    message: str,
+    gate: str,
+    retry_after: float | None,
+    ran: bool,  # noqa: FBT001
+) -> Denied:
+    return kind(message, gate=gate, retry_after=retry_after, ran=ran)
+
+
+class BudgetExceeded(Denied):
+    """A budget has less left than the call may cost."""
+
+
+class BreakerOpen(Denied):
+    """The circuit of the only tier that could run is open."""
+
+
+class Saturated(Denied):
+    """The limiter has no slot, and its queue is full or too slow for the deadline."""
+
+
+class PolicyBlocked(Denied):
+    """A content policy blocked the input, the output or a tool's arguments."""
+
+
+class RouteDisabled(Denied):
+    """A switch has turned the route off."""
+
+
+class GrantDenied(Denied):
+    """The request does not hold the grant a tool asks for."""
+
+
+class EgressDenied(Denied):
+    """An outbound host is not on the allowlist."""
+
+
+class DeadlineExceeded(Denied, TimeoutError):
+    """The time the request had is used up."""

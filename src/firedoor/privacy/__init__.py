@@ -1,0 +1,1 @@
+"""What may leave the process: detectors, the redactor, keyed tokens."""

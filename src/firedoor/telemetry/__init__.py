@@ -1,0 +1,1 @@
+"""OpenTelemetry: names, spans, metrics, and the exporter that redacts for everyone else."""
