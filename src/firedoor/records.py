@@ -16,14 +16,14 @@ from firedoor.types import (
     Verdict,
 )
 
-__all__ = ["SCHEMA_VERSION", "Attempt", "Decision", "OpenDecision"]
+__all__ = ["SCHEMA_VERSION", "AttemptRecord", "Decision", "OpenDecision"]
 
 SCHEMA_VERSION = "1.0"
 """Version of the decision record and of the `firedoor.*` attributes made from it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AttemptRecord:
     """One try on one tier.
 
     Attributes:
@@ -104,7 +104,7 @@ class Decision:
     """The longest wait between two chunks of a stream, seconds."""
     chunks: int | None = None
     tier: int = 0
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[AttemptRecord, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     switches: tuple[str, ...] = ()
     """Ids of the switches that changed this call."""

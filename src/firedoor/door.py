@@ -1,0 +1,239 @@
+"""The door: builds the parts, owns them, and hands out guards and requests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+from opentelemetry._logs import LoggerProvider
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from firedoor.clock import SYSTEM_CLOCK, Clock
+from firedoor.errors import ConfigurationError
+from firedoor.extraction import Extractors
+from firedoor.privacy import Redactor
+from firedoor.records import Decision
+from firedoor.shell.guard import Guard
+from firedoor.shell.route import Route
+from firedoor.shell.runtime import Runtime
+from firedoor.shell.scope import Request
+from firedoor.telemetry.recorder import Recorder
+from firedoor.types import RouteKind
+
+__all__ = ["Firedoor"]
+
+L = TypeVar("L", bound=Callable[[Decision], object])
+
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off", "")
+
+
+class Firedoor:
+    """The composition root; an application has one.
+
+    Args:
+        service: The application's name, on every decision.
+        capture: Whether texts are kept on decisions: `none`, or `redacted` (after every string
+            has passed the detectors). Environment: `FIREDOOR_CAPTURE`.
+        redactor: What every string passes before it leaves. None: all default detectors, and a
+            key made for this process.
+        tracer_provider: Where spans go. None: the global provider, also one set later.
+        meter_provider: Where metrics go; None as above.
+        logger_provider: Where log events go; None as above.
+        clock: What time it is; a `firedoor.testing.FakeClock` in tests.
+        enabled: False turns the door into a passage: functions run with their model filled in,
+            and nothing else happens. Environment: `FIREDOOR_DISABLED`.
+
+    Raises:
+        ConfigurationError: If a value cannot work; it names the value and the remedy.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        capture: Literal["none", "redacted"] | None = None,
+        redactor: Redactor | None = None,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        logger_provider: LoggerProvider | None = None,
+        clock: Clock | None = None,
+        enabled: bool | None = None,
+    ) -> None:
+        if not isinstance(service, str) or not service.strip():
+            raise ConfigurationError(
+                f"Firedoor(service={service!r}): give the application a name, as in "
+                "fd.Firedoor('support-copilot')"
+            )
+        if clock is not None and not isinstance(clock, Clock):
+            raise ConfigurationError(
+                f"Firedoor(clock={clock!r}): a clock has now(), time_ns(), sleep() and asleep(); "
+                "leave it out for the system's, or use firedoor.testing.FakeClock()"
+            )
+        if redactor is not None and not isinstance(redactor, Redactor):
+            raise ConfigurationError(
+                f"Firedoor(redactor={redactor!r}): use fd.Redactor(...); to add patterns of your "
+                "own, give them to it as detectors"
+            )
+        self._runtime = Runtime(
+            service,
+            clock=clock or SYSTEM_CLOCK,
+            redactor=redactor or Redactor(),
+            extractors=Extractors(),
+            recorder=Recorder(
+                tracer_provider=tracer_provider,
+                meter_provider=meter_provider,
+                logger_provider=logger_provider,
+                service=service,
+            ),
+            capture=_capture(capture),
+            enabled=not _flag("FIREDOOR_DISABLED") if enabled is None else enabled,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Firedoor {self._runtime.service!r}>"
+
+    # Guards --------------------------------------------------------------------------------
+
+    def llm(
+        self,
+        name: str,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        prompt: str | None = None,
+    ) -> Guard:
+        """A guard for a model call, as a decorator or a block.
+
+        Args:
+            name: The route is `llm:name`.
+            model: The model the application asks for. A function that declares a `model`
+                parameter has it filled in.
+            provider: The provider in OpenTelemetry's words (`openai`, `anthropic`, ...), where
+                the response does not tell.
+            prompt: The name of the prompt used, for the record.
+        """
+        return Guard(
+            Route(
+                self._runtime,
+                RouteKind.LLM,
+                name,
+                model=model,
+                provider=provider,
+                prompt=prompt,
+            )
+        )
+
+    def retrieval(self, name: str, *, depth: str | None = None) -> Guard:
+        """A guard for a search, as a decorator or a block.
+
+        Args:
+            name: The route is `retrieval:name`; name the data source.
+            depth: The parameter that says how many documents to fetch.
+        """
+        return Guard(Route(self._runtime, RouteKind.RETRIEVAL, name, depth=depth))
+
+    def tool(
+        self, name: str, *, effect: Literal["read", "write", "network"] | None = None
+    ) -> Guard:
+        """A guard for a tool call, as a decorator or a block.
+
+        Args:
+            name: The route is `tool:name`.
+            effect: What the tool does to the world, for the record.
+        """
+        return Guard(Route(self._runtime, RouteKind.TOOL, name, effect=effect))
+
+    def request(
+        self,
+        journey: str,
+        *,
+        id: str | None = None,  # noqa: A002 - the public name
+        user: str | None = None,
+        tenant: str | None = None,
+        deadline: float | None = None,
+        synthetic: bool = False,
+        grants: Iterable[str] = (),
+    ) -> Request:
+        """One user-visible unit of work: `with door.request("checkout-help") as request:`.
+
+        Also `async with`. Requests nest: the calls of an inner one count for the outer as well,
+        and it inherits user, tenant and the nearer deadline.
+
+        Args:
+            journey: The critical path this is one walk of.
+            id: The application's own id for the request. None: a random one.
+            user: Who asked; leaves the process only as a keyed token.
+            tenant: For whom; likewise.
+            deadline: Seconds the whole request may take.
+            synthetic: Probe traffic, kept out of every signal.
+            grants: What the tools of this request may do.
+        """
+        return Request(
+            self._runtime,
+            journey,
+            id=id,
+            user=user,
+            tenant=tenant,
+            deadline=deadline,
+            synthetic=synthetic,
+            grants=grants,
+        )
+
+    # Extension -----------------------------------------------------------------------------
+
+    @property
+    def extractors(self) -> Extractors:
+        """Register how to read response types that firedoor does not know."""
+        return self._runtime.extractors
+
+    def on_decision(self, listener: L) -> L:
+        """Call `listener` with every finished decision, on the thread that finished it.
+
+        Returns the listener, so that it can be used as a decorator. An exception in it is
+        counted and goes no further.
+        """
+        self._runtime.listeners.append(listener)
+        return listener
+
+    # Life ----------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Finish the calls whose streams were dropped. Spans are the provider's to flush."""
+        self._runtime.settle()
+
+    def close(self) -> None:
+        """End the streams that are still open as abandoned. The guarded functions go on working."""
+        self._runtime.settle()
+        self._runtime.close_streams()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _capture(given: str | None) -> Literal["none", "redacted"]:
+    value = given if given is not None else os.environ.get("FIREDOOR_CAPTURE", "none")
+    if value == "none":
+        return "none"
+    if value == "redacted":
+        return "redacted"
+    where = "capture" if given is not None else "FIREDOOR_CAPTURE"
+    raise ConfigurationError(f"{where}={value!r}: use 'none' or 'redacted'")
+
+
+def _flag(name: str) -> bool:
+    value = os.environ.get(name, "").strip().lower()
+    if value not in _TRUE + _FALSE:
+        raise ConfigurationError(f"{name}={value!r}: use 1 or 0")
+    return value in _TRUE

@@ -1,0 +1,1 @@
+"""The only floor that runs user code, waits, or refuses."""

@@ -1,0 +1,177 @@
+"""`door.llm(...)` and its kin: one object that decorates, opens a block, or hands out attempts."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+import wrapt
+
+from firedoor.errors import ConfigurationError
+from firedoor.shell.call import Attempt, Call
+from firedoor.shell.route import ROUTED, Binding, Route
+from firedoor.shell.scope import current_attempt
+
+__all__ = ["Guard", "GuardedFunction"]
+
+F = TypeVar("F")
+_NO_ARGUMENTS: dict[str, Any] = {}
+
+
+class GuardedFunction(wrapt.FunctionWrapper):  # type: ignore[misc]
+    """A guarded function. It answers for the function it wraps: name, signature, flavour."""
+
+
+class Guard:
+    """A route, ready for use in any of its forms.
+
+    As a decorator it keeps the function's own type. As a block, `with guard as call:` (or
+    `async with`), the body runs once. `guard.attempts()` is the block form that can fall back.
+    """
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._entered: list[Attempt] = []
+
+    def __repr__(self) -> str:
+        return f"<Guard {self._route.id}>"
+
+    # Decorator -----------------------------------------------------------------------------
+
+    def __call__(self, function: F) -> F:
+        """Guard `function`: sync, async, generator or async generator; method, class method,
+        static method or callable object.
+
+        Raises:
+            ConfigurationError: If it cannot be called, or is guarded already.
+        """
+        inner = function.__func__ if isinstance(function, classmethod | staticmethod) else function
+        if not callable(inner):
+            raise ConfigurationError(
+                f"door.{self._route.kind}({self._route.name!r}) decorates functions, methods and "
+                f"callable objects, not {type(inner).__name__}"
+            )
+        _refuse_double(inner, self._route)
+        return GuardedFunction(function, self._wrapper(_flavour_of(inner)))  # type: ignore[no-any-return]
+
+    def _wrapper(self, target: Any) -> Callable[..., Any]:
+        route = self._route
+        runtime = route.runtime
+        bindings: dict[bool, Binding] = {}
+
+        def bind(wrapped: Any, instance: Any) -> Binding:
+            # A bound method's signature lacks `self`, so the two are read apart.
+            bound = instance is not None
+            found = bindings.get(bound)
+            if found is None:
+                found = bindings[bound] = Binding.of(wrapped)
+            return found
+
+        def unguarded(
+            binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> dict[str, Any]:
+            """The arguments of a call that goes by without us: it still needs its model."""
+            if binding.accepts_model and route.alias is not None:
+                named = binding.named(args, kwargs)
+                if named.get("model", ROUTED) == ROUTED:
+                    return {**kwargs, "model": route.alias}
+            return kwargs
+
+        def sync(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            binding = bindings.get(instance is not None) or bind(wrapped, instance)
+            if not runtime.enabled:
+                return wrapped(*args, **unguarded(binding, args, kwargs))
+            named = binding.named(args, kwargs)
+            call = Call.open(route, named, binding)
+            if call is None:
+                return wrapped(*args, **unguarded(binding, args, kwargs))
+            for attempt in call:
+                with attempt:
+                    return attempt.take(wrapped(*args, **attempt.fill(kwargs, named)))
+            raise AssertionError("a call without an attempt")
+
+        async def asynchronous(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            binding = bindings.get(instance is not None) or bind(wrapped, instance)
+            if not runtime.enabled:
+                return await wrapped(*args, **unguarded(binding, args, kwargs))
+            named = binding.named(args, kwargs)
+            call = Call.open(route, named, binding)
+            if call is None:
+                return await wrapped(*args, **unguarded(binding, args, kwargs))
+            async for attempt in call:
+                with attempt:
+                    return attempt.take(await wrapped(*args, **attempt.fill(kwargs, named)))
+            raise AssertionError("a call without an attempt")
+
+        # A generator function returns at once, and what it returns is a stream like any other.
+        return asynchronous if inspect.iscoroutinefunction(target) else sync
+
+    # Block ---------------------------------------------------------------------------------
+
+    def __enter__(self) -> Attempt:
+        call = self._open()
+        attempt = next(call)
+        self._entered.append(attempt)
+        return attempt.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # One guard may be entered in several threads: the block that ends is the current one.
+        attempt = current_attempt()
+        if attempt is None or attempt not in self._entered:
+            attempt = self._entered[-1]
+        self._entered.remove(attempt)
+        attempt.__exit__(kind, error, trace)
+
+    async def __aenter__(self) -> Attempt:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def attempts(self) -> Call:
+        """The block form that can fall back: `for attempt in guard.attempts(): with attempt: ...`.
+
+        `async for` likewise.
+        """
+        return self._open()
+
+    def _open(self) -> Call:
+        return Call.open(self._route, _NO_ARGUMENTS, None) or Call.blank(self._route)
+
+
+def _flavour_of(function: Any) -> Any:
+    """The function whose flavour counts: through partials, and to `__call__` for objects."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function) or inspect.isclass(function):
+        return function
+    return type(function).__call__
+
+
+def _refuse_double(function: Any, route: Route) -> None:
+    seen: Any = function
+    for _ in range(64):
+        if isinstance(seen, wrapt.BoundFunctionWrapper | GuardedFunction) and isinstance(
+            getattr(seen, "_self_parent", None) or seen, GuardedFunction
+        ):
+            raise ConfigurationError(
+                f"{getattr(function, '__qualname__', function)!s} is guarded already; "
+                f"door.{route.kind}({route.name!r}) would record every call twice: "
+                f"remove one of the two decorators"
+            )
+        seen = getattr(seen, "__wrapped__", None) or getattr(seen, "__func__", None)
+        if seen is None:
+            return

@@ -1,0 +1,112 @@
+"""What is known of a guarded function before it is ever called."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from firedoor.errors import ConfigurationError
+from firedoor.shell.runtime import Runtime
+from firedoor.types import Effect, RouteKind
+
+__all__ = ["ROUTED", "Binding", "Route"]
+
+ROUTED: str = "<routed>"
+"""Default for a guarded function's `model` parameter: says that the door fills it in.
+
+`def answer(messages: list[Message], *, model: str = fd.ROUTED) -> Completion` lets a type checker
+accept `answer(messages)`.
+"""
+
+
+class Route:
+    """One guarded function: its kind and name, and what every record of it has in common."""
+
+    __slots__ = ("alias", "depth", "id", "kind", "name", "provider", "runtime", "template")
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        kind: RouteKind,
+        name: str,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        prompt: str | None = None,
+        effect: str | None = None,
+        depth: str | None = None,
+    ) -> None:
+        if not isinstance(name, str):
+            raise ConfigurationError(
+                f"door.{kind}({name!r}): the first argument is the route's name: "
+                f"write @door.{kind}('some-name') above the function"
+            )
+        if not name or not name.isprintable() or any(c in name for c in ":*/ "):
+            raise ConfigurationError(
+                f"door.{kind}(name={name!r}): a name is not empty and has no space, ':', '*' or '/'"
+            )
+        if effect is not None and effect not in tuple(Effect):
+            raise ConfigurationError(
+                f"door.tool(effect={effect!r}): use one of {', '.join(Effect)}"
+            )
+        self.runtime = runtime
+        self.kind = kind
+        self.name = name
+        self.id = f"{kind}:{name}"
+        self.alias = model
+        self.provider = provider
+        self.depth = depth
+        # Written into every record of the route at once; strings here are cleaned only once.
+        self.template: dict[str, Any] = {
+            "service": runtime.service,
+            "kind": kind,
+            "route": runtime.clean(self.id),
+        }
+        for field, value in (("provider", provider), ("prompt_name", prompt), ("effect", effect)):
+            if value is not None:
+                self.template[field] = runtime.clean(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """How the arguments of one function are named.
+
+    Attributes:
+        names: Parameters that may be given by position, in order, without `self`.
+        accepts_model: Whether the function declares `model`, so that the door fills it in.
+        accepts_timeout: Whether it declares `timeout`.
+        default_model: The default of its `model` parameter, where that is a name.
+    """
+
+    names: tuple[str, ...]
+    accepts_model: bool
+    accepts_timeout: bool
+    default_model: str | None = None
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Binding:
+        """Read a function's signature; one that has none takes its arguments as they come."""
+        try:
+            parameters: Mapping[str, inspect.Parameter] = inspect.signature(function).parameters
+        except (TypeError, ValueError):
+            return cls((), accepts_model=False, accepts_timeout=False)
+        by_position = (
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        )
+        by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        model = parameters["model"].default if "model" in parameters else None
+        return cls(
+            tuple(n for n, p in parameters.items() if p.kind in by_position),
+            accepts_model="model" in parameters and parameters["model"].kind in by_name,
+            accepts_timeout="timeout" in parameters and parameters["timeout"].kind in by_name,
+            default_model=model if isinstance(model, str) and model != ROUTED else None,
+        )
+
+    def named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Every argument that has a name, by that name."""
+        if not args:
+            return kwargs
+        return {**dict(zip(self.names, args, strict=False)), **kwargs}

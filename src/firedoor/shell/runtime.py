@@ -1,0 +1,162 @@
+"""The live parts one door's calls share, and the seams that keep a fault of ours from the caller."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from firedoor.clock import Clock
+from firedoor.errors import Denied
+from firedoor.extraction import Extractors
+from firedoor.extraction.faults import attribute, error_type
+from firedoor.privacy import Redactor, describe_exception
+from firedoor.records import Decision
+from firedoor.shell.reaper import REAPER
+from firedoor.telemetry.recorder import Recorder
+from firedoor.types import Fault, Outcome
+
+if TYPE_CHECKING:
+    from firedoor.shell.scope import Request
+    from firedoor.shell.streams import Watch
+
+__all__ = ["REDACTION_FAILED", "Ending", "Runtime"]
+
+REDACTION_FAILED = "<redaction_failed>"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an exception ends a call."""
+
+    outcome: Outcome
+    fault: Fault | None
+    error_type: str
+    fingerprint: str | None = None
+
+
+class Runtime:
+    """What a door builds once and every call uses.
+
+    Nothing here raises into a call: what goes wrong is counted under the name of its seam
+    (`firedoor.internal.errors`) and logged by type, and the call goes on without it.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        clock: Clock,
+        redactor: Redactor,
+        extractors: Extractors,
+        recorder: Recorder,
+        capture: Literal["none", "redacted"],
+        enabled: bool,
+    ) -> None:
+        self.clock = clock
+        self.now = clock.now
+        self.time_ns = clock.time_ns
+        self.redactor = redactor
+        self.extractors = extractors
+        self.recorder = recorder
+        self.capture = capture
+        self.enabled = enabled
+        self.listeners: list[Callable[[Decision], object]] = []
+        self.streams: weakref.WeakSet[Watch] = weakref.WeakSet()
+        self.service = self.clean(service)
+        self._armed = False
+
+    def clean(self, text: str, found: dict[str, int] | None = None) -> str:
+        """`text` as it may leave the process; everything of it is hidden if that cannot be told."""
+        try:
+            return self.redactor.redact_text(text, found)
+        except Exception as error:
+            self.internal("redaction", error)
+            return REDACTION_FAILED
+
+    def token(self, value: str | None, kind: str) -> str | None:
+        """A keyed token for a name that must be joinable and not readable."""
+        if value is None:
+            return None
+        try:
+            return self.redactor.token(value, kind)
+        except Exception as error:
+            self.internal("redaction", error)
+            return REDACTION_FAILED
+
+    def internal(self, seam: str, error: BaseException) -> None:
+        """Count and log a fault of ours; never raises."""
+        try:
+            self.recorder.internal_error(seam, error)
+        except Exception:  # noqa: S110 - the last resort must not become the incident
+            pass
+
+    def ending(self, error: BaseException, *, streaming: bool = False) -> Ending:
+        """What an exception that left a guarded block says of the call; never raises."""
+        if isinstance(error, GeneratorExit):
+            return Ending(Outcome.ABANDONED, None, "abandoned")
+        if not isinstance(error, Exception) or isinstance(error, asyncio.CancelledError):
+            return Ending(Outcome.CANCELLED, None, "cancelled")
+        outcome = Outcome.BLOCKED if isinstance(error, Denied) else Outcome.FAILED
+        try:
+            described = describe_exception(error, self.redactor)
+            return Ending(
+                outcome,
+                attribute(error, streaming=streaming),
+                self.clean(error_type(error)),
+                described.fingerprint,
+            )
+        except Exception as fault:
+            self.internal("attribution", fault)
+            return Ending(outcome, None, type(error).__name__)
+
+    def publish(self, decision: Decision, request: Request | None) -> None:
+        """Hand a finished decision to its request and to every listener."""
+        if request is not None:
+            request.add(decision)
+        for listener in self.listeners:
+            try:
+                listener(decision)
+            except Exception as error:
+                self.internal("listener", error)
+
+    def opened(self, watch: Watch) -> None:
+        """Remember a stream, so that one still open at interpreter exit is told of as well."""
+        REAPER.arm()
+        if not self._armed:
+            self._armed = True
+            # Registered at the first stream and not before: exit handlers run last in, first
+            # out, and a tracer provider made after the door must still be alive when ours runs.
+            atexit.register(_close_all, weakref.ref(self))
+        self.streams.add(watch)
+
+    def collected(self, watch: Watch) -> None:
+        """A stream's proxy was garbage: finish its call, but never from inside the collector.
+
+        The cycle collector may run in the middle of anything, a held lock of the metrics SDK
+        included; finishing there could wait for itself. A plain drop of the last reference
+        happens in the consumer's own code, where finishing at once is safe.
+        """
+        if REAPER.collecting():
+            REAPER.later(watch.abandon)
+        else:
+            watch.abandon()
+
+    def close_streams(self) -> None:
+        """End every stream that is still open as abandoned."""
+        for watch in list(self.streams):
+            watch.abandon()
+
+    def settle(self) -> None:
+        """Wait until the calls that the collector found are finished."""
+        REAPER.drain()
+
+
+def _close_all(reference: weakref.ref[Runtime]) -> None:
+    runtime = reference()
+    if runtime is not None:
+        runtime.settle()
+        runtime.close_streams()

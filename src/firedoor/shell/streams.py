@@ -1,0 +1,386 @@
+"""Streams under watch: proxies that stay the provider's own object to whoever holds them.
+
+Classes, not generator functions: `break`, `close`, garbage collection and interpreter exit must all
+reach the one finish. The span is current only while a generator's own code runs, inside one step;
+nothing is held across a yield.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from enum import Enum
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import wrapt
+from opentelemetry.context import Context, attach, get_current
+
+from firedoor.extraction import Extract
+from firedoor.shell.runtime import Ending
+from firedoor.shell.scope import restore
+from firedoor.types import Outcome, RouteKind
+
+if TYPE_CHECKING:
+    from firedoor.shell.call import Attempt, Call
+
+__all__ = ["AsyncStream", "Pending", "StreamManager", "SyncStream", "Watch", "proxy_for"]
+
+_LEFT = Ending(Outcome.ABANDONED, None, "abandoned")
+
+
+class Shape(Enum):
+    """How a returned object gives its values."""
+
+    PLAIN = 0
+    ITERATOR = 1
+    ASYNC_ITERATOR = 2
+    MANAGER = 3
+    ASYNC_MANAGER = 4
+    AWAITABLE = 5
+
+
+_shapes: dict[type, Shape] = {str: Shape.PLAIN, dict: Shape.PLAIN, list: Shape.PLAIN}
+_SHAPES_KEPT = 1024
+
+
+def _shape_of(kind: type) -> Shape:
+    shape = _shapes.get(kind)
+    if shape is None:
+        if len(_shapes) >= _SHAPES_KEPT:  # classes made at run time must not pile up
+            _shapes.clear()
+        shape = _shapes[kind] = _classify(kind)
+    return shape
+
+
+def _classify(kind: type) -> Shape:
+    if hasattr(kind, "__anext__"):
+        return Shape.ASYNC_ITERATOR
+    if hasattr(kind, "__next__"):
+        return Shape.ITERATOR
+    if kind.__name__.endswith("StreamManager"):
+        # `client.messages.stream(...)` and its like: the stream appears when the block is entered.
+        if hasattr(kind, "__aenter__"):
+            return Shape.ASYNC_MANAGER
+        if hasattr(kind, "__enter__"):
+            return Shape.MANAGER
+    if hasattr(kind, "__await__"):
+        return Shape.AWAITABLE
+    return Shape.PLAIN
+
+
+def proxy_for(result: Any, call: Call, attempt: Attempt) -> Any:
+    """A watching proxy for a stream or a value yet to come; None for a finished value."""
+    shape = _shape_of(type(result))
+    if shape is Shape.PLAIN:
+        return None
+    if shape is Shape.AWAITABLE:
+        return Pending(result, call, attempt)
+    watch = Watch(call, attempt, result)
+    if shape is Shape.ITERATOR:
+        return SyncStream(result, watch)
+    if shape is Shape.ASYNC_ITERATOR:
+        return AsyncStream(result, watch)
+    if shape is Shape.MANAGER:
+        return StreamManager(result, watch)
+    return AsyncStreamManager(result, watch)
+
+
+class Watch:
+    """Times a stream, reads its chunks, and ends its call once.
+
+    Attributes:
+        context: Made current around every step of a generator; None for a provider's stream
+            object, which runs no code of the application.
+    """
+
+    __slots__ = (
+        "__weakref__", "_call", "_feed", "_reader", "chunks", "context", "first", "gap", "last",
+        "now", "runtime",
+    )  # fmt: skip
+
+    def __init__(self, call: Call, attempt: Attempt, stream: Any) -> None:
+        runtime = self.runtime = call.runtime
+        self._call = call
+        self.now = runtime.now
+        self.context: Context | None = (
+            attempt.enter_context()
+            if isinstance(stream, types.GeneratorType | types.AsyncGeneratorType)
+            else None
+        )
+        self._reader: Any = None
+        self._feed: Callable[[Any], bool] = _any_content
+        if call.route.kind is RouteKind.LLM:
+            try:
+                self._reader = runtime.extractors.reader()
+                self._feed = self._reader.feed
+            except Exception as error:
+                runtime.internal("extraction", error)
+        self.chunks = 0
+        self.first: float | None = None
+        self.gap: float | None = None
+        self.last = 0.0
+        runtime.opened(self)
+
+    def saw(self, chunk: Any, asked: float) -> None:
+        """Note a chunk that was asked for at `asked`; never raises."""
+        try:
+            arrived = self.now()
+            if self.chunks:
+                gap = arrived - asked
+                if self.gap is None or gap > self.gap:
+                    self.gap = gap
+            self.chunks += 1
+            if self._feed(chunk) and self.first is None:
+                self.first = arrived
+        except Exception as error:
+            self.runtime.internal("stream", error)
+
+    def ended(self) -> None:
+        """The stream was read to its end."""
+        self._end(None)
+
+    def broke(self, error: BaseException) -> None:
+        """Reading raised: the provider's fault, the application's, or the consumer's leaving."""
+        streaming = self._call.route.kind is RouteKind.LLM
+        self._end(self.runtime.ending(error, streaming=streaming))
+
+    def abandon(self) -> None:
+        """The consumer left, or never came."""
+        self._end(_LEFT)
+
+    def _end(self, ending: Ending | None) -> None:
+        if self._call.finished:
+            return
+        extract: Extract | None = None
+        try:
+            if self._reader is not None and (self.chunks or ending is None):
+                extract = self._reader.result()
+        except Exception as error:
+            self.runtime.internal("extraction", error)
+        try:
+            self._call.end_stream(
+                extract, ending=ending, chunks=self.chunks, first=self.first, gap=self.gap
+            )
+        except Exception as error:
+            self.runtime.internal("stream", error)
+
+
+def _any_content(chunk: Any) -> bool:
+    """Routes that are not model calls stream values; each one is content."""
+    return chunk is not None
+
+
+class _Proxy(wrapt.ObjectProxy):  # type: ignore[misc]
+    """What both colours share: the watch, and the end of the proxy's own life."""
+
+    def __init__(self, stream: Any, watch: Watch) -> None:
+        super().__init__(stream)
+        self._self_watch = watch
+
+    def __del__(self) -> None:
+        watch = getattr(self, "_self_watch", None)
+        if watch is not None and not watch._call.finished:
+            watch.runtime.collected(watch)
+
+
+class SyncStream(_Proxy):
+    """A sync stream or generator under watch."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._step(self.__wrapped__.__next__)
+
+    def _step(self, advance: Callable[..., Any], *args: Any) -> Any:
+        watch: Watch = self._self_watch
+        asked = watch.now()
+        context = watch.context
+        try:
+            if context is None:
+                chunk = advance(*args)
+            else:
+                previous = get_current()
+                attach(context)
+                try:
+                    chunk = advance(*args)
+                finally:
+                    restore(context, previous)
+        except StopIteration:
+            watch.ended()
+            raise
+        except BaseException as error:
+            watch.broke(error)
+            raise
+        watch.saw(chunk, asked)
+        return chunk
+
+    def send(self, value: Any) -> Any:
+        """Resume a generator with a value."""
+        return self._step(self.__wrapped__.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raise inside a generator."""
+        return self._step(self.__wrapped__.throw, *error)
+
+    def close(self) -> None:
+        """Close the stream; the call is abandoned unless it was complete."""
+        try:
+            close = getattr(self.__wrapped__, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._self_watch.abandon()
+
+    def __enter__(self) -> Self:
+        enter = getattr(self.__wrapped__, "__enter__", None)
+        if enter is not None:
+            enter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Any:
+        watch: Watch = self._self_watch
+        try:
+            leave = getattr(self.__wrapped__, "__exit__", None)
+            return leave(kind, error, trace) if leave is not None else self.close()
+        finally:
+            watch.abandon() if error is None else watch.broke(error)
+
+
+class AsyncStream(_Proxy):
+    """An async stream or generator under watch."""
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self._step(self.__wrapped__.__anext__)
+
+    async def _step(self, advance: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        watch: Watch = self._self_watch
+        asked = watch.now()
+        context = watch.context
+        try:
+            if context is None:
+                chunk = await advance(*args)
+            else:
+                previous = get_current()
+                attach(context)
+                try:
+                    chunk = await advance(*args)
+                finally:
+                    restore(context, previous)
+        except StopAsyncIteration:
+            watch.ended()
+            raise
+        except BaseException as error:
+            watch.broke(error)
+            raise
+        watch.saw(chunk, asked)
+        return chunk
+
+    async def asend(self, value: Any) -> Any:
+        """Resume an async generator with a value."""
+        return await self._step(self.__wrapped__.asend, value)
+
+    async def athrow(self, *error: Any) -> Any:
+        """Raise inside an async generator."""
+        return await self._step(self.__wrapped__.athrow, *error)
+
+    async def aclose(self) -> None:
+        """Close an async generator; the call is abandoned unless it was complete."""
+        await self._close("aclose", "close")
+
+    async def close(self) -> None:
+        """Close a provider's stream; the call is abandoned unless it was complete."""
+        await self._close("close", "aclose")
+
+    async def _close(self, *names: str) -> None:
+        try:
+            for name in names:
+                close = getattr(self.__wrapped__, name, None)
+                if close is not None:
+                    await close()
+                    break
+        finally:
+            self._self_watch.abandon()
+
+    async def __aenter__(self) -> Self:
+        enter = getattr(self.__wrapped__, "__aenter__", None)
+        if enter is not None:
+            await enter()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Any:
+        watch: Watch = self._self_watch
+        try:
+            leave = getattr(self.__wrapped__, "__aexit__", None)
+            return await (leave(kind, error, trace) if leave is not None else self.close())
+        finally:
+            watch.abandon() if error is None else watch.broke(error)
+
+
+class StreamManager(_Proxy):
+    """A provider's `with` block around a stream: the stream inside is put under watch."""
+
+    def __enter__(self) -> Any:
+        watch: Watch = self._self_watch
+        try:
+            return SyncStream(self.__wrapped__.__enter__(), watch)
+        except BaseException as error:
+            watch.broke(error)
+            raise
+
+    def __exit__(self, *error: Any) -> Any:
+        watch: Watch = self._self_watch
+        try:
+            return self.__wrapped__.__exit__(*error)
+        finally:
+            watch.abandon() if error[1] is None else watch.broke(error[1])
+
+
+class AsyncStreamManager(_Proxy):
+    """The same for `async with`."""
+
+    async def __aenter__(self) -> Any:
+        watch: Watch = self._self_watch
+        try:
+            return AsyncStream(await self.__wrapped__.__aenter__(), watch)
+        except BaseException as error:
+            watch.broke(error)
+            raise
+
+    async def __aexit__(self, *error: Any) -> Any:
+        watch: Watch = self._self_watch
+        try:
+            return await self.__wrapped__.__aexit__(*error)
+        finally:
+            watch.abandon() if error[1] is None else watch.broke(error[1])
+
+
+class Pending(_Proxy):
+    """A value yet to be awaited, returned by a function that is not itself a coroutine function."""
+
+    def __init__(self, awaitable: Any, call: Call, attempt: Attempt) -> None:
+        super().__init__(awaitable, Watch(call, attempt, awaitable))
+        self._self_call = call
+        self._self_attempt = attempt
+
+    def __await__(self) -> Any:
+        return self._settle().__await__()
+
+    async def _settle(self) -> Any:
+        attempt: Attempt = self._self_attempt
+        with attempt.again():
+            return attempt.take(await self.__wrapped__)

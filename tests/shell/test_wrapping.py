@@ -1,0 +1,224 @@
+"""A guarded function is the function it was, in every shape and binding."""
+
+import functools
+import inspect
+
+import pytest
+
+import firedoor as fd
+
+
+def test_a_function_keeps_its_name_docstring_and_signature(door):
+    @door.llm("answer", model="m")
+    def answer(question: str, *, temperature: float = 0.5) -> str:
+        """Answers."""
+        return question
+
+    assert answer.__name__ == "answer"
+    assert answer.__doc__ == "Answers."
+    assert str(inspect.signature(answer)) == "(question: str, *, temperature: float = 0.5) -> str"
+
+
+def test_flavours_answer_inspect_truthfully(door):
+    @door.llm("a")
+    async def coroutine(): ...
+
+    @door.llm("b")
+    def generator():
+        yield
+
+    @door.llm("c")
+    async def async_generator():
+        yield
+
+    assert inspect.iscoroutinefunction(coroutine)
+    assert inspect.isgeneratorfunction(generator)
+    assert inspect.isasyncgenfunction(async_generator)
+
+
+class Desk:
+    """Built per test by `desk`, so that each binding is decorated by the test's own door."""
+
+
+@pytest.fixture
+def desk(door):
+    class Desk:
+        greeting = "hello"
+
+        @door.tool("method")
+        def method(self, name):
+            return f"{self.greeting} {name}"
+
+        @door.tool("outer-class")
+        @classmethod
+        def outer_class(cls, name):
+            return f"{cls.greeting} {name}"
+
+        @classmethod
+        @door.tool("inner-class")
+        def inner_class(cls, name):
+            return f"{cls.greeting} {name}"
+
+        @door.tool("outer-static")
+        @staticmethod
+        def outer_static(name):
+            return f"hello {name}"
+
+        @staticmethod
+        @door.tool("inner-static")
+        def inner_static(name):
+            return f"hello {name}"
+
+    return Desk
+
+
+@pytest.mark.parametrize(
+    "name", ["method", "outer_class", "inner_class", "outer_static", "inner_static"]
+)
+def test_methods_of_every_kind_are_bound_as_before_and_recorded(desk, seen, name):
+    assert getattr(desk(), name)("Ana") == "hello Ana"
+    assert [d.route for d in seen.decisions] == [f"tool:{name.replace('_', '-')}"]
+
+
+def test_a_method_called_through_its_class_works(desk, seen):
+    assert desk.method(desk(), "Ana") == "hello Ana"
+    assert len(seen.decisions) == 1
+
+
+def test_a_callable_object_keeps_its_attributes(door, seen):
+    class Search:
+        index = "kb"
+
+        def __call__(self, query):
+            return [{"id": "d1", "score": 0.5}]
+
+    search = door.retrieval("kb")(Search())
+    assert search.index == "kb"
+    assert search("q") == [{"id": "d1", "score": 0.5}]
+    assert [s.id for s in seen.decisions[0].sources] == ["d1"]
+
+
+async def test_an_async_callable_object_is_awaited(door, seen):
+    class Search:
+        async def __call__(self, query):
+            return [{"id": "d1"}]
+
+    assert await door.retrieval("kb")(Search())("q") == [{"id": "d1"}]
+    assert len(seen.decisions) == 1
+
+
+def test_a_partial_is_guarded(door, seen):
+    def add(a, b):
+        return a + b
+
+    assert door.tool("add")(functools.partial(add, 1))(2) == 3
+    assert seen.decisions[0].outcome == "answered"
+
+
+async def test_a_function_that_returns_an_awaitable_is_recorded_when_awaited(door, seen):
+    async def inner():
+        return "hi"
+
+    guarded = door.llm("answer")(lambda: inner())
+    pending = guarded()
+    assert not seen.decisions
+    assert await pending == "hi"
+    assert [d.outcome for d in seen.decisions] == ["answered"]
+
+
+class TestModel:
+    def test_is_filled_in_when_the_function_declares_it(self, door, seen):
+        @door.llm("answer", model="gpt-5")
+        def answer(question, *, model):
+            return model
+
+        assert answer("?") == "gpt-5"
+        assert seen.decisions[0].alias == seen.decisions[0].model == "gpt-5"
+
+    def test_given_by_the_caller_wins(self, door, seen):
+        @door.llm("answer", model="gpt-5")
+        def answer(question, model=None):
+            return model
+
+        assert answer("?", "gpt-5-mini") == "gpt-5-mini"
+        assert seen.decisions[0].alias == "gpt-5-mini"
+
+    def test_routed_default_is_replaced(self, door):
+        @door.llm("answer", model="gpt-5")
+        def answer(question: str, *, model: str = fd.ROUTED) -> str:
+            return model
+
+        assert answer("?") == "gpt-5"
+
+    def test_is_not_forced_on_a_function_without_it(self, door, seen):
+        @door.llm("answer", model="gpt-5")
+        def answer(question):
+            return question
+
+        assert answer("?") == "?"
+        assert seen.decisions[0].model == "gpt-5"
+
+
+class TestDoubleWrapping:
+    def test_is_refused_with_the_remedy(self, door):
+        @door.llm("answer")
+        def answer(): ...
+
+        with pytest.raises(fd.ConfigurationError, match="guarded already"):
+            door.tool("again")(answer)
+
+    def test_is_found_under_other_decorators(self, door):
+        @door.llm("answer")
+        def answer(): ...
+
+        @functools.wraps(answer)
+        def outer():
+            return answer()
+
+        with pytest.raises(fd.ConfigurationError, match="guarded already"):
+            door.llm("again")(outer)
+
+    def test_is_found_on_a_bound_method(self, desk, door):
+        with pytest.raises(fd.ConfigurationError, match="guarded already"):
+            door.tool("again")(desk().method)
+
+
+@pytest.mark.parametrize("name", ["", "a:b", "a b", "*", "a/b"])
+def test_a_name_that_would_confuse_a_switch_is_refused(door, name):
+    with pytest.raises(fd.ConfigurationError, match="name"):
+        door.llm(name)
+
+
+def test_forgetting_the_parentheses_is_explained(door):
+    with pytest.raises(fd.ConfigurationError, match="some-name"):
+
+        @door.llm
+        def answer(): ...
+
+
+def test_what_cannot_be_called_is_refused(door):
+    with pytest.raises(fd.ConfigurationError, match="int"):
+        door.llm("answer")(3)
+
+
+class TestDisabled:
+    def test_passes_calls_through_with_their_model(self, make_door, seen):
+        door = make_door(enabled=False)
+
+        @door.llm("answer", model="gpt-5")
+        def answer(question, *, model):
+            return model
+
+        assert answer("?") == "gpt-5"
+        assert not seen.decisions
+        assert not seen.spans
+
+    def test_by_environment(self, make_door, monkeypatch, seen):
+        monkeypatch.setenv("FIREDOOR_DISABLED", "1")
+        make_door().tool("t")(lambda: 1)()
+        assert not seen.decisions
+
+    def test_a_bad_flag_is_an_error(self, make_door, monkeypatch):
+        monkeypatch.setenv("FIREDOOR_DISABLED", "maybe")
+        with pytest.raises(fd.ConfigurationError, match="FIREDOOR_DISABLED"):
+            make_door()
