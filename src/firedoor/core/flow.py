@@ -1,0 +1,186 @@
+"""What one call does next: try a tier, wait, serve the safe response, or stop.
+
+Pure: no clock, no waiting, no function of the application. The shell asks `next(now)`, does what it
+is told, and says how it went: `refused` (a gate would not let this tier run), `failed`,
+`committed` (the user has seen content), or nothing more after a success.
+
+Invariants, held by tests/core/test_flow.py:
+
+- Tiers are visited in order, each at most once in a row of its own attempts; none comes back.
+- No attempt begins at or after the deadline, and none is given more time than is left.
+- After `committed` nothing is tried again: two models' text is never spliced.
+- A fault that is not the target's is never retried and never falls back, with one exception: a
+  prompt too long for one tier may fit the next.
+- A `Canned` tier needs no provider and no time: it is served even when the deadline is used up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from firedoor.config import Canned, Tier
+from firedoor.types import Fault
+
+__all__ = ["CallFlow", "Failure", "Pause", "Serve", "Step", "Stop", "Try"]
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """Make an attempt on a tier.
+
+    Attributes:
+        index: Which tier, counted from 0.
+        tier: The tier itself.
+        number: 1 for the first attempt of the call, counting every tier.
+        timeout: Seconds the attempt may take: the tier's own limit or what the deadline leaves,
+            whichever is less; None where neither binds.
+        first_token: Seconds to first content, likewise.
+    """
+
+    index: int
+    tier: Tier
+    number: int
+    timeout: float | None
+    first_token: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait this many seconds, then ask again."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Answer with the prepared response of this tier."""
+
+    index: int
+    tier: Canned
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Give up: no tier is left (`exhausted`), the time is used up (`deadline`), the failure would
+    repeat (`fault`), or the user has seen part of an answer (`committed`)."""
+
+    reason: Literal["exhausted", "deadline", "fault", "committed"]
+
+
+Step = Try | Pause | Serve | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How an attempt failed.
+
+    Attributes:
+        fault: Whose it was.
+        retryable: Whether the same request may succeed on the same target.
+        overflow: The prompt did not fit the model's context window.
+    """
+
+    fault: Fault
+    retryable: bool = False
+    overflow: bool = False
+
+
+class CallFlow:
+    """The machine of one call.
+
+    Args:
+        tiers: The ladder, best first. A `Canned` may only be last.
+        first: The tier to begin with (a switch may raise it).
+        deadline: On the caller's clock; None where nothing binds.
+    """
+
+    __slots__ = ("_attempts_here", "_deadline", "_index", "_numbered", "_pause", "_stop", "_tiers")
+
+    def __init__(
+        self, tiers: Sequence[Tier | Canned], *, first: int = 0, deadline: float | None = None
+    ) -> None:
+        self._tiers = tiers
+        self._index = min(first, len(tiers) - 1)
+        self._deadline = deadline
+        self._attempts_here = 0
+        self._numbered = 0
+        self._pause = 0.0
+        self._stop: Stop | None = None
+
+    def next(self, now: float) -> Step:
+        """What to do at `now`. Asking twice without saying how it went starts a new attempt."""
+        if self._stop is not None:
+            return self._stop
+        if self._index >= len(self._tiers):
+            return Stop("exhausted")
+        tier = self._tiers[self._index]
+        if isinstance(tier, Canned):
+            return Serve(self._index, tier)
+        left = None if self._deadline is None else self._deadline - now
+        if left is not None and left <= 0:
+            last = self._tiers[-1]
+            if isinstance(last, Canned):
+                self._index = len(self._tiers) - 1
+                return Serve(self._index, last)
+            return Stop("deadline")
+        if self._pause > 0:
+            seconds, self._pause = self._pause, 0.0
+            return Pause(seconds)
+        self._attempts_here += 1
+        self._numbered += 1
+        return Try(
+            self._index,
+            tier,
+            self._numbered,
+            _least(tier.timeout, left),
+            _least(tier.first_token, left),
+        )
+
+    def refused(self) -> None:
+        """A gate would not let the tier run: go on to the next one."""
+        self._descend()
+
+    def may_retry(self, failure: Failure) -> bool:
+        """Whether a retry on the same tier is worth a token of the retry budget."""
+        if self._stop is not None or self._index >= len(self._tiers):
+            return False
+        tier = self._tiers[self._index]
+        return (
+            failure.retryable
+            and failure.fault is Fault.TARGET
+            and isinstance(tier, Tier)
+            and self._attempts_here < tier.attempts
+        )
+
+    def failed(self, failure: Failure, now: float, *, retry_in: float | None = None) -> None:
+        """The attempt failed. `retry_in` is the delay granted for another try on the same tier,
+        None where no retry is to be made."""
+        if self._stop is not None:
+            return
+        if failure.fault is not Fault.TARGET and not failure.overflow:
+            self._stop = Stop("fault")
+        elif (
+            retry_in is not None
+            and self.may_retry(failure)
+            and (self._deadline is None or now + retry_in < self._deadline)
+        ):
+            self._pause = retry_in
+        else:
+            self._descend()
+
+    def committed(self) -> None:
+        """The user has seen content of this attempt: whatever happens now, nothing is retried."""
+        self._stop = Stop("committed")
+
+    def _descend(self) -> None:
+        self._index += 1
+        self._attempts_here = 0
+        self._pause = 0.0
+
+
+def _least(limit: float | None, left: float | None) -> float | None:
+    if limit is None or left is None:
+        return left if limit is None else limit
+    return min(limit, left)
