@@ -145,6 +145,13 @@ class Watch:
         streaming = self._call.route.kind is RouteKind.LLM
         self._end(self.runtime.ending(error, streaming=streaming))
 
+    def left(self, error: BaseException | None) -> None:
+        """The consumer's `with` block around the stream is over."""
+        if error is None:
+            self.abandon()
+        else:
+            self.broke(error)
+
     def abandon(self) -> None:
         """The consumer left, or never came."""
         self._end(_LEFT)
@@ -245,12 +252,9 @@ class SyncStream(_Proxy):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> Any:
-        watch: Watch = self._self_watch
-        try:
-            leave = getattr(self.__wrapped__, "__exit__", None)
-            return leave(kind, error, trace) if leave is not None else self.close()
-        finally:
-            watch.abandon() if error is None else watch.broke(error)
+        self._self_watch.left(error)
+        leave = getattr(self.__wrapped__, "__exit__", None)
+        return leave(kind, error, trace) if leave is not None else self.close()
 
 
 class AsyncStream(_Proxy):
@@ -323,12 +327,9 @@ class AsyncStream(_Proxy):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> Any:
-        watch: Watch = self._self_watch
-        try:
-            leave = getattr(self.__wrapped__, "__aexit__", None)
-            return await (leave(kind, error, trace) if leave is not None else self.close())
-        finally:
-            watch.abandon() if error is None else watch.broke(error)
+        self._self_watch.left(error)
+        leave = getattr(self.__wrapped__, "__aexit__", None)
+        return await (leave(kind, error, trace) if leave is not None else self.close())
 
 
 class StreamManager(_Proxy):
@@ -342,12 +343,14 @@ class StreamManager(_Proxy):
             watch.broke(error)
             raise
 
-    def __exit__(self, *error: Any) -> Any:
-        watch: Watch = self._self_watch
-        try:
-            return self.__wrapped__.__exit__(*error)
-        finally:
-            watch.abandon() if error[1] is None else watch.broke(error[1])
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Any:
+        self._self_watch.left(error)
+        return self.__wrapped__.__exit__(kind, error, trace)
 
 
 class AsyncStreamManager(_Proxy):
@@ -361,12 +364,14 @@ class AsyncStreamManager(_Proxy):
             watch.broke(error)
             raise
 
-    async def __aexit__(self, *error: Any) -> Any:
-        watch: Watch = self._self_watch
-        try:
-            return await self.__wrapped__.__aexit__(*error)
-        finally:
-            watch.abandon() if error[1] is None else watch.broke(error[1])
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Any:
+        self._self_watch.left(error)
+        return await self.__wrapped__.__aexit__(kind, error, trace)
 
 
 class Pending(_Proxy):

@@ -1,0 +1,91 @@
+"""A user's file, fully typed: what mypy --strict and pyright must accept, and infer.
+
+Not run; checked. `assert_type` fails the check when a decorator loses a function's own type.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import assert_type
+
+import firedoor as fd
+
+door = fd.Firedoor("typed-app", capture="redacted")
+
+
+@door.llm("answer", model="gpt-5")
+def answer(question: str, *, model: str = fd.ROUTED) -> str:
+    return f"{model}: {question}"
+
+
+@door.llm("aanswer", model="gpt-5")
+async def aanswer(question: str, *, model: str = fd.ROUTED) -> str:
+    return f"{model}: {question}"
+
+
+@door.llm("stream", model="gpt-5")
+def stream(question: str) -> Iterator[str]:
+    yield question
+
+
+@door.llm("astream", model="gpt-5")
+async def astream(question: str) -> AsyncIterator[str]:
+    yield question
+
+
+@door.retrieval("kb", depth="k")
+def search(query: str, *, k: int = 8) -> list[dict[str, str]]:
+    return [{"id": query}] * k
+
+
+class Desk:
+    @door.tool("refund", effect="write")
+    def refund(self, order: str, amount: float) -> bool:
+        return bool(order and amount)
+
+    @classmethod
+    @door.tool("open", effect="read")
+    def open(cls, name: str) -> "Desk":
+        return cls()
+
+    @staticmethod
+    @door.tool("price")
+    def price(item: str) -> float:
+        return float(len(item))
+
+
+async def use() -> None:
+    with door.request("help", user="u", tenant="t", deadline=20.0) as request:
+        assert_type(answer("?"), str)
+        assert_type(await aanswer("?"), str)
+        assert_type(next(stream("?")), str)
+        async for part in astream("?"):
+            assert_type(part, str)
+        assert_type(search("?", k=3), list[dict[str, str]])
+        assert_type(Desk().refund("o", 1.0), bool)
+        assert_type(Desk.open("x"), Desk)
+        assert_type(Desk.price("x"), float)
+    assert_type(request.decisions, tuple[fd.Decision, ...])
+    assert_type(request.cost_usd, float)
+    assert_type(request.outcome, fd.Outcome | None)
+
+    async with door.request("help") as request:
+        pass
+
+    with door.llm("block", model="gpt-5") as call:
+        call.record("text")
+    assert_type(call.decision, fd.Decision | None)
+    async with door.llm("block", model="gpt-5") as call:
+        call.record("text")
+    for attempt in door.llm("draft", model="gpt-5").attempts():
+        with attempt:
+            attempt.record(answer("?"))
+    async for attempt in door.llm("draft", model="gpt-5").attempts():
+        with attempt:
+            attempt.record("text")
+    assert_type(fd.wrap(answer)("?"), str)
+    assert_type(fd.Redactor().redact("a@b.example"), str)
+
+
+@door.on_decision
+def listen(decision: fd.Decision) -> None:
+    assert_type(decision.outcome, fd.Outcome)
+    assert_type(decision.usage, fd.Usage | None)
