@@ -1,0 +1,71 @@
+"""Reading the objects of other libraries without trusting them.
+
+Every reader here answers a plain value of the type it promises, or None. A property that raises,
+a mock that answers everything, an attribute of a foreign type: all read as absent. Types are
+tested with `type()`, as `isinstance` would run a foreign `__class__`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["count", "field", "items", "number", "path", "text"]
+
+
+def field(value: Any, name: str) -> Any:
+    """The entry or attribute `name`, or None where it is absent or cannot be read."""
+    if issubclass(type(value), dict):
+        return dict.get(value, name)
+    try:
+        return getattr(value, name, None)
+    except Exception:
+        return None
+
+
+def path(value: Any, *names: str) -> Any:
+    """What stands at the end of a chain of fields, or None."""
+    for name in names:
+        if value is None:
+            return None
+        value = field(value, name)
+    return value
+
+
+def text(value: Any) -> str | None:
+    """A string that is not empty, else None."""
+    return value if issubclass(type(value), str) and value else None
+
+
+def count(value: Any) -> int | None:
+    """A whole number of things, zero or more, else None."""
+    if type(value) is int and value >= 0:
+        return value
+    if type(value) is float and value >= 0 and value.is_integer():
+        return int(value)
+    return None
+
+
+def number(value: Any) -> float | None:
+    """A finite number, else None. numpy's scalars count as numbers."""
+    kind = type(value)
+    if kind is bool:
+        return None
+    if not issubclass(kind, int | float):
+        if kind.__module__ != "numpy":
+            return None
+        try:
+            value = value.item()
+        except Exception:
+            return None
+        if type(value) not in (int, float):
+            return None
+    try:
+        made = float(value)
+    except Exception:
+        return None
+    return made if made - made == 0 else None
+
+
+def items(value: Any) -> list[Any] | tuple[Any, ...]:
+    """A list or tuple as it is; anything else is empty."""
+    return value if issubclass(type(value), list | tuple) else ()
