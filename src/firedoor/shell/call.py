@@ -363,18 +363,13 @@ class Attempt:
         """Whether the call has ended."""
         return self._call.finished
 
-    def fill(self, kwargs: dict[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    def fill(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The keyword arguments with the model (and timeout) the function declares."""
         binding = self._call.binding
         if binding is None:
             return kwargs
-        if (
-            binding.accepts_model
-            and self.model is not None
-            and ("model" not in named or kwargs.get("model") == ROUTED)
-        ):
-            kwargs = {**kwargs, "model": self.model}
-        if binding.accepts_timeout and self.timeout is not None and named.get("timeout") is None:
+        kwargs = binding.with_model(args, kwargs, self.model)
+        if self.timeout is not None and binding.accepts_timeout and kwargs.get("timeout") is None:
             kwargs = {**kwargs, "timeout": self.timeout}
         return kwargs
 

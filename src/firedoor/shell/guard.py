@@ -12,7 +12,7 @@ import wrapt
 
 from firedoor.errors import ConfigurationError
 from firedoor.shell.call import Attempt, Call
-from firedoor.shell.route import ROUTED, Binding, Route
+from firedoor.shell.route import Binding, Route
 from firedoor.shell.scope import current_attempt
 
 __all__ = ["Guard", "GuardedFunction"]
@@ -60,50 +60,37 @@ class Guard:
     def _wrapper(self, target: Any) -> Callable[..., Any]:
         route = self._route
         runtime = route.runtime
-        bindings: dict[bool, Binding] = {}
+        bindings: list[Binding | None] = [None, None]
 
         def bind(wrapped: Any, instance: Any) -> Binding:
             # A bound method's signature lacks `self`, so the two are read apart.
-            bound = instance is not None
-            found = bindings.get(bound)
-            if found is None:
-                found = bindings[bound] = Binding.of(wrapped)
+            found = bindings[instance is not None] = Binding.of(wrapped)
             return found
 
-        def unguarded(
-            binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]
-        ) -> dict[str, Any]:
-            """The arguments of a call that goes by without us: it still needs its model."""
-            if binding.accepts_model and route.alias is not None:
-                named = binding.named(args, kwargs)
-                if named.get("model", ROUTED) == ROUTED:
-                    return {**kwargs, "model": route.alias}
-            return kwargs
-
         def sync(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-            binding = bindings.get(instance is not None) or bind(wrapped, instance)
+            binding = bindings[instance is not None] or bind(wrapped, instance)
             if not runtime.enabled:
-                return wrapped(*args, **unguarded(binding, args, kwargs))
+                return wrapped(*args, **binding.with_model(args, kwargs, route.alias))
             named = binding.named(args, kwargs)
             call = Call.open(route, named, binding)
             if call is None:
-                return wrapped(*args, **unguarded(binding, args, kwargs))
+                return wrapped(*args, **binding.with_model(args, kwargs, route.alias))
             for attempt in call:
                 with attempt:
-                    return attempt.take(wrapped(*args, **attempt.fill(kwargs, named)))
+                    return attempt.take(wrapped(*args, **attempt.fill(args, kwargs)))
             raise AssertionError("a call without an attempt")
 
         async def asynchronous(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-            binding = bindings.get(instance is not None) or bind(wrapped, instance)
+            binding = bindings[instance is not None] or bind(wrapped, instance)
             if not runtime.enabled:
-                return await wrapped(*args, **unguarded(binding, args, kwargs))
+                return await wrapped(*args, **binding.with_model(args, kwargs, route.alias))
             named = binding.named(args, kwargs)
             call = Call.open(route, named, binding)
             if call is None:
-                return await wrapped(*args, **unguarded(binding, args, kwargs))
+                return await wrapped(*args, **binding.with_model(args, kwargs, route.alias))
             async for attempt in call:
                 with attempt:
-                    return attempt.take(await wrapped(*args, **attempt.fill(kwargs, named)))
+                    return attempt.take(await wrapped(*args, **attempt.fill(args, kwargs)))
             raise AssertionError("a call without an attempt")
 
         # A generator function returns at once, and what it returns is a stream like any other.

@@ -76,6 +76,7 @@ class Binding:
     Attributes:
         names: Parameters that may be given by position, in order, without `self`.
         accepts_model: Whether the function declares `model`, so that the door fills it in.
+        model_at: The position `model` may be given at; past every position where it may not.
         accepts_timeout: Whether it declares `timeout`.
         default_model: The default of its `model` parameter, where that is a name.
     """
@@ -84,6 +85,7 @@ class Binding:
     accepts_model: bool
     accepts_timeout: bool
     default_model: str | None = None
+    model_at: int = 1 << 30
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Binding:
@@ -98,12 +100,27 @@ class Binding:
         )
         by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         model = parameters["model"].default if "model" in parameters else None
+        names = tuple(n for n, p in parameters.items() if p.kind in by_position)
         return cls(
-            tuple(n for n, p in parameters.items() if p.kind in by_position),
+            names,
             accepts_model="model" in parameters and parameters["model"].kind in by_name,
             accepts_timeout="timeout" in parameters and parameters["timeout"].kind in by_name,
             default_model=model if isinstance(model, str) and model != ROUTED else None,
+            model_at=names.index("model") if "model" in names else 1 << 30,
         )
+
+    def with_model(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], model: str | None
+    ) -> dict[str, Any]:
+        """The keyword arguments, with `model` where the function wants it and the caller gave none."""
+        if (
+            model is not None
+            and self.accepts_model
+            and len(args) <= self.model_at
+            and kwargs.get("model", ROUTED) == ROUTED
+        ):
+            return {**kwargs, "model": model}
+        return kwargs
 
     def named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Every argument that has a name, by that name."""

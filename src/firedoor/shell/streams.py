@@ -7,6 +7,7 @@ nothing is held across a yield.
 
 from __future__ import annotations
 
+import contextvars
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from enum import Enum
@@ -136,6 +137,35 @@ class Watch:
         except Exception as error:
             self.runtime.internal("stream", error)
 
+    def stepper(self) -> Callable[..., Any]:
+        """Takes one step of a sync stream and notes what came of it.
+
+        A closure, since a step of a stream costs less than looking its parts up on the proxy. A
+        generator runs in a context of its own, in which its span is current: entering that is
+        cheaper than to swap the span in and out, and nothing can leak from it.
+        """
+        now, saw = self.now, self.saw
+        run: Callable[..., Any] | None = None
+        if self.context is not None:
+            own = contextvars.copy_context()
+            own.run(attach, self.context)
+            run = own.run
+
+        def step(advance: Callable[..., Any], *args: Any) -> Any:
+            asked = now()
+            try:
+                chunk = advance(*args) if run is None else run(advance, *args)
+            except StopIteration:
+                self.ended()
+                raise
+            except BaseException as error:
+                self.broke(error)
+                raise
+            saw(chunk, asked)
+            return chunk
+
+        return step
+
     def ended(self) -> None:
         """The stream was read to its end."""
         self._end(None)
@@ -194,42 +224,24 @@ class _Proxy(wrapt.ObjectProxy):  # type: ignore[misc]
 class SyncStream(_Proxy):
     """A sync stream or generator under watch."""
 
+    def __init__(self, stream: Any, watch: Watch) -> None:
+        super().__init__(stream, watch)
+        self._self_step = watch.stepper()
+        self._self_advance = stream.__next__
+
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        return self._step(self.__wrapped__.__next__)
-
-    def _step(self, advance: Callable[..., Any], *args: Any) -> Any:
-        watch: Watch = self._self_watch
-        asked = watch.now()
-        context = watch.context
-        try:
-            if context is None:
-                chunk = advance(*args)
-            else:
-                previous = get_current()
-                attach(context)
-                try:
-                    chunk = advance(*args)
-                finally:
-                    restore(context, previous)
-        except StopIteration:
-            watch.ended()
-            raise
-        except BaseException as error:
-            watch.broke(error)
-            raise
-        watch.saw(chunk, asked)
-        return chunk
+        return self._self_step(self._self_advance)
 
     def send(self, value: Any) -> Any:
         """Resume a generator with a value."""
-        return self._step(self.__wrapped__.send, value)
+        return self._self_step(self.__wrapped__.send, value)
 
     def throw(self, *error: Any) -> Any:
         """Raise inside a generator."""
-        return self._step(self.__wrapped__.throw, *error)
+        return self._self_step(self.__wrapped__.throw, *error)
 
     def close(self) -> None:
         """Close the stream; the call is abandoned unless it was complete."""
