@@ -91,6 +91,7 @@ class ChatStream:
     """What a stream of chat completion chunks has said so far."""
 
     __slots__ = (
+        "_broke",
         "_calls",
         "_choices",
         "_deltas",
@@ -101,9 +102,8 @@ class ChatStream:
         "_usage",
     )
 
-    error: str | None = None
-
     def __init__(self) -> None:
+        self._broke: str | None = None
         self._parts: list[str] = []
         self._choices: dict[int, list[str]] = {0: self._parts}
         self._deltas = 0
@@ -143,6 +143,9 @@ class ChatStream:
         usage = field(chunk, "usage")
         if usage is not None:
             self._usage = usage
+        broke = field(chunk, "error")
+        if broke is not None:
+            self._broke = text(field(broke, "code")) or text(field(broke, "type")) or "error"
         content = False
         for choice in items(field(chunk, "choices")):
             index = count(field(choice, "index")) or 0
@@ -183,15 +186,21 @@ class ChatStream:
                 self._deltas += 1
         return bool(fragments)
 
+    @property
+    def error(self) -> str | None:
+        """What a chunk told of an error: gateways answer 200 and break in the stream."""
+        return self._broke or ("error" if "error" in self._finished.values() else None)
+
     def result(self) -> Extract:
         """The stream as one response, as far as it came."""
         reasons = tuple(self._finished[i] for i in sorted(self._finished))
-        complete = bool(reasons) and self._finished.keys() >= self._choices_seen()
+        error = self.error
+        complete = bool(reasons) and error is None and self._finished.keys() >= self._choices_seen()
         texts = ["".join(parts) for _, parts in sorted(self._choices.items())]
         refusal = "refusal_block" if self._refusals else None
         if refusal is None and "content_filter" in reasons:
             refusal = "stop_reason"
-        return Extract(
+        found = Extract(
             model=self._head("model"),
             provider=provider_of(self._heads[0]) if self._heads else None,
             response_id=self._head("id"),
@@ -202,6 +211,10 @@ class ChatStream:
             text="\n".join(t for t in texts if t) or None,
             complete=complete,
         )
+        if error is not None:
+            found.extra["error"] = error
+            found.finish_reasons = reasons or ("error",)
+        return found
 
     def _head(self, name: str) -> str | None:
         # Azure's first chunk holds only the prompt's filter results, with empty names.

@@ -34,7 +34,14 @@ from firedoor.extraction.fields import field, path, text
 from firedoor.extraction.retry_after import retry_after
 from firedoor.types import Fault
 
-__all__ = ["attribute", "error_type", "is_context_overflow", "is_retryable", "retry_after"]
+__all__ = [
+    "attribute",
+    "error_type",
+    "fault_of_code",
+    "is_context_overflow",
+    "is_retryable",
+    "retry_after",
+]
 
 _SDKS = frozenset({"openai", "anthropic", "mistralai", "groq", "cohere", "together", "google",
                    "botocore", "ibm_watsonx_ai", "xai_sdk"})  # fmt: skip
@@ -120,6 +127,11 @@ def _fault_of_sdk(names: set[str], error: BaseException) -> Fault:
     if names & {"APIError", "RetryableError"}:
         return Fault.CALLER if not _CALLERS_TYPES.isdisjoint(_codes(error)) else Fault.TARGET
     return Fault.CALLER
+
+
+def fault_of_code(code: str) -> Fault:
+    """Whose fault an error is that came as an event of a stream (`StreamReader.error`)."""
+    return Fault.CALLER if code in _CALLERS_TYPES else Fault.TARGET
 
 
 def error_type(error: BaseException) -> str:

@@ -145,6 +145,8 @@ class MessageStream:
     def result(self) -> Extract:
         """The stream as one message, as far as it came."""
         reason = finish_reason(self._stop)
+        if reason == "error" and self.error is None:
+            self.error = "error"
         written = "".join(self._parts)
         calls = [ToolCall(n, i, "".join(a) or None) for n, i, a in self._blocks.values()]
         usage = self._usage

@@ -88,7 +88,9 @@ class Extractors:
         """
         try:
             read = self._registered(type(value)) if self._types else None
-            return read(value) if read is not None else extract_retrieval(value, limit)
+            if read is not None:
+                return read(value)
+            return extract_retrieval(value, limit, self._registered if self._types else None)
         except Exception as error:
             return Extract(unknown=f"{_name(value)}: {type(error).__name__}")
 
@@ -151,9 +153,10 @@ class _Checked:
 
 
 def _formed(said: dict[str, Any]) -> Extract:
+    usage = said.get("usage")
+    if isinstance(usage, dict):
+        said = {**said, "usage": usage_of(usage)}
     found = Extract(**said)
-    if isinstance(found.usage, dict):
-        found.usage = usage_of(found.usage)
     for name in ("finish_reasons", "tool_calls", "sources", "documents"):
         held = getattr(found, name)
         setattr(found, name, (held,) if isinstance(held, str) else tuple(held))

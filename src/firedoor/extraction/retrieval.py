@@ -10,6 +10,7 @@ No text ever becomes an id: a document that gives no id of its own is called by 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 from firedoor.extraction.fields import field, items, number, path, text
@@ -32,15 +33,28 @@ _MILLISECONDS = 1e11
 """Epoch figures beyond this (the year 5138 in seconds) are milliseconds."""
 
 
-def extract_retrieval(value: Any, limit: int) -> Extract:
-    """Sources and documents of a retrieval result, the first `limit` of them."""
+def extract_retrieval(
+    value: Any,
+    limit: int,
+    registered: Callable[[type], Callable[[Any], Extract] | None] | None = None,
+) -> Extract:
+    """Sources and documents of a retrieval result, the first `limit` of them.
+
+    Args:
+        value: What the retriever returned.
+        limit: How many to read.
+        registered: Finds the application's own extractor for a class of document.
+    """
     found = _chroma(value, limit)
     if found is None:
         entries = _entries(value)
         if entries is None:
             kind = type(value)
             return Extract(unknown=f"retrieval result {kind.__module__}.{kind.__qualname__}")
-        found = [_document(entry, place) for place, entry in enumerate(entries[:limit])]
+        found = []
+        for place, entry in enumerate(entries[:limit]):
+            read = registered(type(entry)) if registered is not None else None
+            found.append(_document(entry, place) if read is None else _own(read(entry), place))
         total = len(entries)
     else:
         total = len(items(field(value, "ids"))[0])
@@ -91,6 +105,11 @@ def _chroma(value: Any, limit: int) -> list[tuple[Source, str | None]] | None:
         )
         for place, key in enumerate(columns[0][:limit])
     ]
+
+
+def _own(said: Extract, place: int) -> tuple[Source, str | None]:
+    source = said.sources[0] if said.sources else Source(f"#{place}")
+    return source, said.documents[0] if said.documents else said.text
 
 
 def _document(entry: Any, place: int) -> tuple[Source, str | None]:
