@@ -8,6 +8,7 @@ nothing is held across a yield.
 from __future__ import annotations
 
 import contextvars
+import functools
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from enum import Enum
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncStream", "Pending", "StreamManager", "SyncStream", "Watch", "proxy_for"]
 
+# Conveniences of the SDKs that read a stream behind its `__next__`; they are led through ours.
+_DRAINING = frozenset(
+    {
+        "get_final_completion",
+        "get_final_message",
+        "get_final_response",
+        "get_final_text",
+        "until_done",
+    }
+)
 _LEFT = Ending(Outcome.ABANDONED, None, "abandoned")
 
 
@@ -208,6 +219,13 @@ def _any_content(chunk: Any) -> bool:
     return chunk is not None
 
 
+def _anthropic_text(event: Any) -> str | None:
+    """The text of an event, as `MessageStream.text_stream` gives it."""
+    if getattr(event, "type", None) != "content_block_delta":
+        return None
+    return event.delta.text if getattr(event.delta, "type", None) == "text_delta" else None
+
+
 class _Proxy(wrapt.ObjectProxy):  # type: ignore[misc]
     """What both colours share: the watch, and the end of the proxy's own life."""
 
@@ -234,6 +252,27 @@ class SyncStream(_Proxy):
 
     def __next__(self) -> Any:
         return self._self_step(self._self_advance)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "text_stream":
+            return self._texts()
+        found = super().__getattr__(name)
+        return self._draining(found) if name in _DRAINING else found
+
+    def _draining(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def read_first(*args: Any, **kwargs: Any) -> Any:
+            for _ in self:
+                pass
+            return method(*args, **kwargs)
+
+        return read_first
+
+    def _texts(self) -> Iterator[str]:
+        for event in self:
+            text = _anthropic_text(event)
+            if text is not None:
+                yield text
 
     def send(self, value: Any) -> Any:
         """Resume a generator with a value."""
@@ -300,6 +339,27 @@ class AsyncStream(_Proxy):
             raise
         watch.saw(chunk, asked)
         return chunk
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "text_stream":
+            return self._texts()
+        found = super().__getattr__(name)
+        return self._draining(found) if name in _DRAINING else found
+
+    def _draining(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        @functools.wraps(method)
+        async def read_first(*args: Any, **kwargs: Any) -> Any:
+            async for _ in self:
+                pass
+            return await method(*args, **kwargs)
+
+        return read_first
+
+    async def _texts(self) -> AsyncIterator[str]:
+        async for event in self:
+            text = _anthropic_text(event)
+            if text is not None:
+                yield text
 
     async def asend(self, value: Any) -> Any:
         """Resume an async generator with a value."""

@@ -1,0 +1,1 @@
+from support.provider_fixtures import *  # noqa: F403
