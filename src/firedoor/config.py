@@ -6,6 +6,7 @@ Every class here is frozen and checked when it is made. A value that cannot work
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from decimal import Decimal
@@ -42,7 +43,7 @@ def declarative(cls: type[T]) -> type[T]:
         try:
             validate(self, *args, **kwargs)
         except ValidationError as error:
-            raise ConfigurationError(_explain(cls.__name__, error)) from None
+            raise ConfigurationError(_explain(made, error)) from None
         check = getattr(self, "check", None)
         if check is not None:
             try:
@@ -54,11 +55,21 @@ def declarative(cls: type[T]) -> type[T]:
     return made  # type: ignore[no-any-return]
 
 
-def _explain(name: str, error: ValidationError) -> str:
+def _explain(cls: Any, error: ValidationError) -> str:
+    positional = [
+        field.name for field in dataclasses.fields(cls) if field.init and not field.kw_only
+    ]
     lines = []
     for item in error.errors(include_url=False):
-        field = ".".join(str(part) for part in item["loc"])
-        lines.append(f"{name}({field}={item['input']!r}): {item['msg']}")
+        # An argument given by position is located by its number.
+        names = [
+            positional[part]
+            if isinstance(part, int) and not index and part < len(positional)
+            else part
+            for index, part in enumerate(item["loc"])
+        ]
+        field = ".".join(str(name) for name in names)
+        lines.append(f"{cls.__name__}({field}={item['input']!r}): {item['msg']}")
     return "; ".join(lines)
 
 
