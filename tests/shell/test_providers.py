@@ -10,6 +10,7 @@ import json
 import threading
 
 import pytest
+
 from support.provider_server import Failure, Reply, Tokens, ToolUse
 
 QUESTION = [{"role": "user", "content": "Where is my order?"}]

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import wrapt
 
@@ -21,7 +21,7 @@ F = TypeVar("F")
 _NO_ARGUMENTS: dict[str, Any] = {}
 
 
-class GuardedFunction(wrapt.FunctionWrapper):  # type: ignore[misc]
+class GuardedFunction(wrapt.FunctionWrapper[..., Any]):
     """A guarded function. It answers for the function it wraps: name, signature, flavour."""
 
 
@@ -42,8 +42,10 @@ class Guard:
     # Decorator -----------------------------------------------------------------------------
 
     def __call__(self, function: F) -> F:
-        """Guard `function`: sync, async, generator or async generator; method, class method,
-        static method or callable object.
+        """Guard `function`, in whichever of the four shapes and kinds of binding it comes.
+
+        Sync, async, generator and async generator functions; methods, class methods, static
+        methods and callable objects. The guarded function keeps name, signature and flavour.
 
         Raises:
             ConfigurationError: If it cannot be called, or is guarded already.
@@ -55,7 +57,8 @@ class Guard:
                 f"callable objects, not {type(inner).__name__}"
             )
         _refuse_double(inner, self._route)
-        return GuardedFunction(function, self._wrapper(_flavour_of(inner)))  # type: ignore[no-any-return]
+        made: Any = GuardedFunction(function, self._wrapper(_flavour_of(inner)))  # type: ignore[arg-type]
+        return cast(F, made)
 
     def _wrapper(self, target: Any) -> Callable[..., Any]:
         route = self._route

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from firedoor.clock import Clock
 from firedoor.errors import Denied
@@ -89,10 +90,9 @@ class Runtime:
 
     def internal(self, seam: str, error: BaseException) -> None:
         """Count and log a fault of ours; never raises."""
-        try:
+        # The last resort must not become the incident.
+        with contextlib.suppress(Exception):
             self.recorder.internal_error(seam, error)
-        except Exception:  # noqa: S110 - the last resort must not become the incident
-            pass
 
     def ending(self, error: BaseException, *, streaming: bool = False) -> Ending:
         """What an exception that left a guarded block says of the call; never raises."""

@@ -226,7 +226,7 @@ def _anthropic_text(event: Any) -> str | None:
     return event.delta.text if getattr(event.delta, "type", None) == "text_delta" else None
 
 
-class _Proxy(wrapt.ObjectProxy):  # type: ignore[misc]
+class _Proxy(wrapt.ObjectProxy[Any]):
     """What both colours share: the watch, and the end of the proxy's own life."""
 
     def __init__(self, stream: Any, watch: Watch) -> None:
