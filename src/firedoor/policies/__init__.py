@@ -9,10 +9,11 @@ if screening.blocked_by is None:
 """
 
 from firedoor.policies.base import Action, Context, Finding, Policy, SpanPolicy, Stage, Strictness
-from firedoor.policies.chain import Chain, ContentScreening, Screening
+from firedoor.policies.chain import Chain
 from firedoor.policies.functions import Function, policy
 from firedoor.policies.registry import from_config, register
 from firedoor.policies.rules import JsonSchema, MaxLength, Regex
+from firedoor.policies.screening import ContentScreening, Screening
 from firedoor.policies.streaming import StreamFilter
 
 __all__ = [

@@ -1,191 +1,22 @@
 """The chain: policies in order, on one text or on a whole conversation.
 
-Sans-I/O but for awaiting: the sync and the async way share every decision, and differ only in
-how a policy is asked.
+The sync and the async way share every decision (`screening`), and differ only in how a policy is
+asked.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from firedoor.clock import SYSTEM_CLOCK, Clock
 from firedoor.errors import ConfigurationError
 from firedoor.policies.base import Context, Policy, Stage, Strictness
-from firedoor.policies.content import rewrite, texts
-from firedoor.types import Verdict, VerdictStatus
+from firedoor.policies.screening import Batch, ContentScreening, Plan, Run, Screening, Step
+from firedoor.types import Verdict
 
-__all__ = ["Chain", "ContentScreening", "Screening"]
-
-_GRAVITY = (
-    VerdictStatus.NOT_APPLICABLE,
-    VerdictStatus.PASSED,
-    VerdictStatus.SKIPPED,
-    VerdictStatus.FLAGGED,
-    VerdictStatus.REDACTED,
-    VerdictStatus.ERRORED,
-    VerdictStatus.BLOCKED,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Screened:
-    verdicts: tuple[Verdict, ...]
-    blocked_by: str | None
-    flagged: bool
-
-    def explain(self) -> str:
-        """Who refused, what and why, without any of the text: the words of a `PolicyBlocked`."""
-        for verdict in self.verdicts:
-            if verdict.gate == self.blocked_by:
-                found = f" ({', '.join(verdict.labels)})" if verdict.labels else ""
-                why = f": {verdict.reason}" if verdict.reason else ""
-                return f"{verdict.gate} refused the {verdict.stage.replace('_', ' ')}{found}{why}"
-        return "nothing was refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Screening(_Screened):
-    """What a chain made of one text.
-
-    Attributes:
-        verdicts: One per policy of the stage, in order. Every policy has one, also those that did
-            not run: `skipped` after a block, `not_applicable` below their strictness.
-        blocked_by: The gate that refused the text, by a finding or because it failed and its
-            `on_error` is `block`; None when it may be used.
-        flagged: A policy flagged the text, or failed with `on_error="flag"`.
-        text: The text to use. After a block it is as far as the chain had come: do not use it.
-    """
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ContentScreening(_Screened):
-    """What a chain made of a conversation, of arguments, of documents.
-
-    Attributes:
-        verdicts: One per policy, the gravest over all texts with the labels of all.
-        blocked_by: As of `Screening`.
-        flagged: As of `Screening`.
-        value: The value to use: the one given, where nothing was changed; otherwise a copy along
-            the path of each change.
-    """
-
-    value: Any
-
-
-class Step:
-    """One policy of a plan, with all that does not depend on the text worked out before."""
-
-    __slots__ = (
-        "async_",
-        "gate",
-        "inactive",
-        "on_error",
-        "passed",
-        "policy",
-        "raw",
-        "shadow",
-        "stage",
-        "timeout",
-    )
-
-    def __init__(
-        self, gate: str, policy: Policy, stage: Stage, strictness: Strictness, *, shadow: bool
-    ) -> None:
-        self.policy = policy
-        self.stage = stage
-        self.gate = gate
-        self.shadow = shadow or policy.shadow
-        self.raw = policy.reads == "raw"
-        self.async_ = policy.is_async
-        self.on_error = policy.on_error_at(strictness)
-        self.timeout = policy.timeout
-        self.passed = Verdict(self.gate, VerdictStatus.PASSED, stage=stage, shadow=self.shadow)
-        self.inactive: Verdict | None = None
-        if strictness.rank < policy.level.rank:
-            self.inactive = Verdict(
-                self.gate,
-                VerdictStatus.NOT_APPLICABLE,
-                stage=stage,
-                reason=f"applies from strictness {policy.level}",
-                shadow=self.shadow,
-            )
-
-    def without(self, status: VerdictStatus, reason: str) -> Verdict:
-        """The verdict of a policy that did not get to judge."""
-        return Verdict(self.gate, status, stage=self.stage, reason=reason, shadow=self.shadow)
-
-    def failed(self, why: str) -> Verdict:
-        """The verdict of a policy that could not judge; the reason tells what came of it."""
-        effect = {"block": "blocked", "flag": "flagged", "allow": "let through"}[self.on_error]
-        return self.without(VerdictStatus.ERRORED, f"{why}; {effect}")
-
-    def overran(self, verdict: Verdict | None) -> Verdict:
-        """The verdict of a sync policy that answered too late."""
-        late = f"took longer than {self.timeout:g} s"
-        if verdict is None:
-            return self.failed(late)
-        return replace(verdict, reason=f"{verdict.reason}; {late}" if verdict.reason else late)
-
-
-class _Run:
-    """One text on its way through a plan."""
-
-    __slots__ = ("blocked_by", "flagged", "overlapping", "text", "verdicts")
-
-    def __init__(self, text: str, *, overlapping: bool) -> None:
-        self.text = text
-        self.verdicts: list[Verdict] = []
-        self.blocked_by: str | None = None
-        self.flagged = False
-        self.overlapping = overlapping
-
-    def due(self, step: Step) -> bool:
-        """Whether the step is to be asked; its verdict is noted if not."""
-        if step.inactive is not None:
-            self.verdicts.append(step.inactive)
-            return False
-        if self.blocked_by is not None:
-            self.verdicts.append(
-                step.without(VerdictStatus.SKIPPED, f"{self.blocked_by} had refused")
-            )
-            return False
-        return True
-
-    def take(self, step: Step, verdict: Verdict | None) -> None:
-        """Note what a policy said, and do it unless it only watches."""
-        if verdict is None:
-            self.verdicts.append(step.passed)
-            return
-        if verdict.gate != step.gate:
-            verdict = replace(verdict, gate=step.gate)
-        status = verdict.status
-        if step.shadow:
-            self.verdicts.append(replace(verdict, shadow=True))
-            return
-        if status is VerdictStatus.REDACTED and self.overlapping:
-            status = VerdictStatus.BLOCKED
-            verdict = replace(
-                verdict,
-                status=status,
-                replacement=None,
-                reason="asked to change a text that was already sent",
-            )
-        self.verdicts.append(verdict)
-        if status is VerdictStatus.BLOCKED:
-            self.blocked_by = step.gate
-        elif status is VerdictStatus.REDACTED:
-            self.text = self.text if verdict.replacement is None else verdict.replacement
-        elif status is VerdictStatus.FLAGGED:
-            self.flagged = True
-        elif status is VerdictStatus.ERRORED:
-            if step.on_error == "block":
-                self.blocked_by = step.gate
-            self.flagged = self.flagged or step.on_error == "flag"
+__all__ = ["Chain"]
 
 
 class Chain:
@@ -211,11 +42,15 @@ class Chain:
     def _plan(self, named: list[tuple[str, Policy]]) -> None:
         self._named = named
         self.policies = tuple(policy for _, policy in named)
-        self._plans: dict[tuple[str, str], tuple[Step, ...]] = {
-            (stage, level): tuple(
-                Step(gate, policy, stage, level, shadow=self.shadow)
-                for gate, policy in named
-                if stage in policy.stages
+        self._plans = {
+            (str(stage), str(level)): Plan(
+                stage,
+                level,
+                tuple(
+                    Step(gate, policy, stage, level, shadow=self.shadow)
+                    for gate, policy in named
+                    if stage in policy.stages
+                ),
             )
             for stage in Stage
             for level in Strictness
@@ -223,7 +58,7 @@ class Chain:
 
     def applies(self, stage: Stage | str) -> bool:
         """Whether any policy looks at this stage."""
-        return bool(self._plans[Stage(stage), Strictness.NORMAL])
+        return bool(self.plan(stage).steps)
 
     def needs_async(self, stage: Stage | str | None = None) -> bool:
         """Whether a policy of the stage (of any stage) must be awaited.
@@ -252,10 +87,8 @@ class Chain:
             parts.append(part)
         return parts[0], parts[1]
 
-    def plan(
-        self, stage: Stage | str, strictness: Strictness | str = Strictness.NORMAL
-    ) -> tuple[Step, ...]:
-        """The steps for one stage. A strictness nobody knows counts as the highest."""
+    def plan(self, stage: Stage | str, strictness: Strictness | str = Strictness.NORMAL) -> Plan:
+        """What is done at a stage. A strictness nobody knows counts as the highest."""
         plan = self._plans.get((stage, strictness))
         return self._plans[Stage(stage), Strictness.LOCKDOWN] if plan is None else plan
 
@@ -276,14 +109,14 @@ class Chain:
             strictness: How guarded the application is now.
             context: Passed to policies as `Context.request`.
         """
-        run = _Run(text, overlapping=self._overlapping)
-        steps = self.plan(stage, strictness)
-        if steps:
-            about = Context(Stage(stage), level_of(strictness), text, context)
-            for step in steps:
+        plan = self.plan(stage, strictness)
+        run = Run(text, overlapping=self._overlapping)
+        if plan.steps:
+            about = Context(plan.stage, plan.strictness, text, context)
+            for step in plan.steps:
                 if run.due(step):
                     run.take(step, self.ask(step, text if step.raw else run.text, about))
-        return Screening(tuple(run.verdicts), run.blocked_by, run.flagged, run.text)
+        return run.screening()
 
     async def ascreen(
         self,
@@ -293,14 +126,14 @@ class Chain:
         context: Any = None,
     ) -> Screening:
         """As `screen`, awaiting the async policies."""
-        run = _Run(text, overlapping=self._overlapping)
-        steps = self.plan(stage, strictness)
-        if steps:
-            about = Context(Stage(stage), level_of(strictness), text, context)
-            for step in steps:
+        plan = self.plan(stage, strictness)
+        run = Run(text, overlapping=self._overlapping)
+        if plan.steps:
+            about = Context(plan.stage, plan.strictness, text, context)
+            for step in plan.steps:
                 if run.due(step):
                     run.take(step, await self.aask(step, text if step.raw else run.text, about))
-        return Screening(tuple(run.verdicts), run.blocked_by, run.flagged, run.text)
+        return run.screening()
 
     def screen_content(
         self,
@@ -313,7 +146,7 @@ class Chain:
 
         The value itself is never changed. Stops at the first text that is blocked.
         """
-        batch = _Batch(self.plan(stage, strictness), value, stage)
+        batch = Batch(self.plan(stage, strictness), value)
         for text in batch.texts:
             if not batch.add(self.screen(text, stage, strictness, context)):
                 break
@@ -327,7 +160,7 @@ class Chain:
         context: Any = None,
     ) -> ContentScreening:
         """As `screen_content`, awaiting the async policies."""
-        batch = _Batch(self.plan(stage, strictness), value, stage)
+        batch = Batch(self.plan(stage, strictness), value)
         for text in batch.texts:
             if not batch.add(await self.ascreen(text, stage, strictness, context)):
                 break
@@ -361,91 +194,6 @@ class Chain:
             return step.failed(f"took longer than {step.timeout:g} s")
         except Exception as error:
             return step.failed(type(error).__name__)
-
-
-class _Batch:
-    """The screenings of the texts of one value, becoming one."""
-
-    __slots__ = (
-        "blocked_by",
-        "failure",
-        "flagged",
-        "merged",
-        "replaced",
-        "stage",
-        "steps",
-        "texts",
-        "value",
-    )
-
-    def __init__(self, steps: tuple[Step, ...], value: Any, stage: Stage | str) -> None:
-        self.steps = steps
-        self.value = value
-        self.stage = Stage(stage)
-        self.texts: list[str] = []
-        self.replaced: list[str] = []
-        self.merged: list[Verdict] = []
-        self.blocked_by: str | None = None
-        self.flagged = False
-        self.failure: str | None = None
-        if steps:
-            try:
-                self.texts = list(texts(value, self.stage))
-            except Exception as error:
-                self.failure = f"content could not be read: {type(error).__name__}"
-
-    def add(self, screening: Screening) -> bool:
-        self.replaced.append(screening.text)
-        self.blocked_by = screening.blocked_by
-        self.flagged = self.flagged or screening.flagged
-        verdicts = screening.verdicts
-        self.merged = (
-            [_graver(a, b) for a, b in zip(self.merged, verdicts, strict=True)]
-            if self.merged
-            else list(verdicts)
-        )
-        return self.blocked_by is None
-
-    def result(self) -> ContentScreening:
-        value = self.value
-        if self.failure is None and self.blocked_by is None and self.replaced != self.texts:
-            try:
-                replaced = iter(self.replaced)
-                value = rewrite(value, lambda _: next(replaced), self.stage)
-            except Exception as error:
-                self.failure = f"content could not be changed: {type(error).__name__}"
-        if self.failure is not None:
-            self._fail(self.failure)
-        elif not self.texts:
-            self.merged = [
-                step.without(VerdictStatus.NOT_APPLICABLE, "no text") for step in self.steps
-            ]
-        return ContentScreening(tuple(self.merged), self.blocked_by, self.flagged, value)
-
-    def _fail(self, why: str) -> None:
-        run = _Run("", overlapping=False)
-        for step in self.steps:
-            if run.due(step):
-                run.take(step, step.failed(why))
-        self.merged, self.blocked_by = run.verdicts, run.blocked_by
-        self.flagged = self.flagged or run.flagged
-
-
-def _graver(one: Verdict, other: Verdict) -> Verdict:
-    if one is other:
-        return one
-    worse = max(one, other, key=lambda verdict: _GRAVITY.index(verdict.status))
-    labels = tuple(dict.fromkeys(one.labels + other.labels))
-    if worse.labels == labels and worse.replacement is None:
-        return worse
-    return replace(worse, labels=labels, replacement=None)
-
-
-def level_of(strictness: Strictness | str) -> Strictness:
-    try:
-        return Strictness(strictness)
-    except ValueError:
-        return Strictness.LOCKDOWN
 
 
 def _name(policies: Sequence[Policy]) -> list[tuple[str, Policy]]:

@@ -225,13 +225,17 @@ def _widest(reaches: list[Reach]) -> Reach:
 def _open(tree: Any, *, multiline: bool, head: bool = False) -> list[Any]:
     """The sequence in which each atom may also be nothing at the end of the text.
 
-    With `head`, conditions before the first atom are dropped and that atom stays as it is: a
-    match begins at a real character, and `re` then finds candidates by its literal or set instead
-    of trying every position.
+    With `head`, the first atom stays as it is, and conditions before it are dropped if it is a
+    literal: a match begins at a real character, and `re` then finds candidates by that character
+    instead of trying every position.
     """
+    conditions = (_C.AT, _C.ASSERT, _C.ASSERT_NOT)
+    first = next((op for op, _ in tree if op not in conditions), None)
     opened: list[Any] = []
     for op, value in tree:
-        if head and op in (_C.AT, _C.ASSERT, _C.ASSERT_NOT):
+        if head and op in conditions:
+            if first is not _C.LITERAL:
+                opened.extend(_open_node(op, value, tree.state, multiline=multiline, head=False))
             continue
         opened.extend(_open_node(op, value, tree.state, multiline=multiline, head=head))
         head = False
