@@ -1,0 +1,71 @@
+"""Lexical retrieval over the documents: BM25, from the `bm25s` library."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TypedDict
+
+import bm25s
+
+from firedoor.drill.corpus import Document
+
+__all__ = ["Hit", "Index"]
+
+_WORD = r"(?u)\b\w[\w.]*\w\b"
+
+
+class Hit(TypedDict):
+    """One retrieved document; `score` is BM25's own, higher is better."""
+
+    id: str
+    score: float
+    text: str
+
+
+class Index:
+    """An in-memory BM25 index of documents.
+
+    A document's id counts as words of it, whole and in its parts: people ask for "heapq" as well
+    as for "heapq.heappush".
+    """
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        self.documents = tuple(documents)
+        self._bm25 = bm25s.BM25()
+        self._bm25.index(
+            _words([f"{document.id} {document.text}" for document in self.documents]),
+            show_progress=False,
+        )
+
+    def search(self, query: str, *, k: int = 4) -> list[Hit]:
+        """The `k` best documents that share a word with `query`, best first; none may."""
+        positions, scores = self._bm25.retrieve(
+            _words([query]), k=min(k, len(self.documents)), show_progress=False
+        )
+        return [
+            Hit(
+                id=self.documents[position].id,
+                score=round(float(score), 3),
+                text=self.documents[position].text,
+            )
+            for position, score in zip(positions[0], scores[0], strict=True)
+            if score > 0
+        ]
+
+
+def _words(texts: list[str]) -> list[list[str]]:
+    widened = [re.sub(r"\w+(?:[._]\w+)+", _with_parts, text) for text in texts]
+    words: list[list[str]] = bm25s.tokenize(
+        widened,
+        token_pattern=_WORD,
+        stopwords="en",
+        return_ids=False,
+        show_progress=False,
+    )
+    return words
+
+
+def _with_parts(match: re.Match[str]) -> str:
+    whole = match.group()
+    return f"{whole} {' '.join(re.split(r'[._]', whole))}"

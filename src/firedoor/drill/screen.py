@@ -1,0 +1,290 @@
+"""What a person sees of the drill, on eighty columns or more; and what a program is told instead."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterable
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+import firedoor as fd
+from firedoor.drill.copilot import Answer
+from firedoor.drill.run import Opening, Report
+from firedoor.drill.stage import Observation, Scene, Take
+from firedoor.types import Outcome
+
+__all__ = ["JsonScreen", "RichScreen"]
+
+WIDE = 140
+"""Columns from which the table of decisions gives each field a column of its own."""
+
+PASSED, FAILED = "[green]✓[/]", "[bold red]✗[/]"
+
+_COLOURS = {
+    Outcome.ANSWERED: "green",
+    Outcome.REFUSED: "yellow",
+    Outcome.ABANDONED: "yellow",
+    Outcome.CANCELLED: "yellow",
+}
+
+
+class JsonScreen:
+    """One JSON document at the end; nothing before it."""
+
+    def opened(self, opening: Opening) -> None:
+        """Nothing."""
+
+    def act(self, title: str) -> None:
+        """Nothing."""
+
+    def playing(self, scene: Scene) -> contextlib.AbstractContextManager[object]:  # noqa: ARG002
+        """Nothing."""
+        return contextlib.nullcontext()
+
+    def played(self, take: Take) -> None:
+        """Nothing."""
+
+    def closed(self, report: Report) -> None:
+        """Print the report."""
+        print(json.dumps(report.to_dict(), indent=2))
+
+
+class RichScreen:
+    """Scene by scene, then the table of decisions. Plain and without motion where not a terminal.
+
+    Args:
+        console: Where to print.
+        redactor: What answers pass before they are shown: a screen is photographed too.
+    """
+
+    def __init__(self, console: Console, redactor: fd.Redactor) -> None:
+        self._console = console
+        self._redactor = redactor
+
+    def opened(self, opening: Opening) -> None:
+        """Say what is real, and what answers."""
+        endpoint, settings = opening.endpoint, opening.settings
+        facts = Table.grid(padding=(0, 2))
+        facts.add_column(style="bold")
+        facts.add_column(overflow="fold")
+        nature = {
+            "model": "a real model, on this machine",
+            "extractive": "no model: sentences picked from the documents",
+            "remote": endpoint.base_url,
+        }[endpoint.kind]
+        facts.add_row("endpoint", f"{escape(endpoint.model)} · {escape(nature)}")
+        facts.add_row("", f"[dim]{escape(endpoint.why)}[/]")
+        facts.add_row("client", f"openai over HTTP, through a faulty proxy at {opening.proxy_url}")
+        facts.add_row(
+            "documents",
+            f"{opening.documents} docstrings of Python {opening.python}, "
+            f"indexed in {opening.indexed_s:.1f} s",
+        )
+        facts.add_row("capture", _CAPTURE[settings.capture])
+        facts.add_row("spans", escape(str(settings.spans)))
+        self._console.print(
+            Panel(facts, title="[bold]firedoor demo[/]", box=box.ROUNDED, padding=(0, 1))
+        )
+
+    def act(self, title: str) -> None:
+        """Print a heading."""
+        self._console.print(f"\n[bold]{escape(title)}[/]")
+
+    def playing(self, scene: Scene) -> contextlib.AbstractContextManager[object]:
+        """Turn a wheel, on a terminal."""
+        if not self._console.is_terminal:
+            return contextlib.nullcontext()
+        return self._console.status(escape(scene.title), spinner_style="dim")
+
+    def played(self, take: Take) -> None:
+        """Tell what happened and what was recorded."""
+        line = Table.grid(padding=(0, 1), expand=True)
+        line.add_column(width=1)
+        line.add_column(ratio=1)
+        line.add_column(justify="right", no_wrap=True)
+        line.add_row(
+            PASSED if take.passed else FAILED,
+            escape(take.scene.title),
+            f"[dim]{_seconds(take.seconds)}[/]",
+        )
+        if take.scene.name not in _HEALTHY:
+            line.add_row("", f"[dim]{escape(take.scene.meaning)}[/]", "")
+        line.add_row("", self._got(take.answer), "")
+        if take.scene.name not in _HEALTHY or not take.passed:
+            line.add_row("", _recorded(take), "")
+        for each in take.observations:
+            if not each.passed:
+                line.add_row("", _missed(each), "")
+        self._console.print(line)
+
+    def _got(self, answer: Answer) -> Text:
+        shown = self._redactor.redact(" ".join(answer.text.split()))
+        text = Text(overflow="ellipsis", no_wrap=True)
+        text.append("user saw  ", style="dim")
+        text.append(str(shown) or "nothing")
+        if answer.error is not None:
+            text.append(f" ⚡ {type(answer.error).__name__}", style="red")
+        return text
+
+    def closed(self, report: Report) -> None:
+        """Print the table of decisions, the checks and the verdict."""
+        console = self._console
+        console.print()
+        wide = console.width >= WIDE
+        console.print(_wide(report.decisions) if wide else _narrow(report.decisions))
+        console.print("\n[bold]Checked in everything that was written[/]")
+        for each in report.checks:
+            console.print(
+                f"{PASSED if each.passed else FAILED} {each.observed} {escape(each.label)}"
+            )
+        console.print(
+            f"\n{len(report.decisions)} decisions, {report.spans} spans in "
+            f"[bold]{escape(str(report.opening.settings.spans))}[/]",
+            soft_wrap=True,
+        )
+        if report.otlp:
+            console.print(f"and over OTLP to {escape(report.otlp)}", soft_wrap=True)
+        failed = sum(not take.passed for take in report.takes)
+        failed += sum(not each.passed for each in report.checks)
+        if failed:
+            console.print(f"[bold red]{failed} of the drill's expectations failed.[/]")
+        else:
+            console.print(
+                f"[bold green]All {len(report.takes)} scenes were recorded as they happened[/] "
+                f"in {report.seconds:.1f} s."
+            )
+
+
+_HEALTHY = ("whole", "streamed", "async")
+
+_CAPTURE = {
+    "redacted": "redacted: texts are recorded, every secret in them replaced",
+    "none": "none: no text is recorded",
+}
+
+
+def _recorded(take: Take) -> Text:
+    text = Text()
+    text.append("recorded  ", style="dim")
+    decision = take.decision
+    if decision is None:
+        return text.append("nothing", style="bold red")
+    text.append(decision.outcome, style=_COLOURS.get(decision.outcome, "red"))
+    facts = [
+        f"fault {decision.fault}" if decision.fault else "",
+        f"error {decision.error_type}" if decision.error_type else "",
+        "truncated" if decision.truncated else "",
+        f"told by {decision.refusal}" if decision.refusal else "",
+        _redactions(take.answer.decisions),
+    ]
+    return text.append("".join(f" · {fact}" for fact in facts if fact))
+
+
+def _missed(observation: Observation) -> str:
+    return (
+        f"[red]{escape(observation.label)}: expected {escape(observation.wanted)}, "
+        f"observed {escape(observation.observed)}[/]"
+    )
+
+
+def _narrow(decisions: Iterable[fd.Decision]) -> Table:
+    table = Table(
+        title="Decisions", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0), pad_edge=False, expand=True,
+    )  # fmt: skip
+    for name in ("time\njourney", "route\nmodel", "outcome\nfinish"):
+        table.add_column(name, no_wrap=True)
+    for name in ("latency\nfirst tok", "tokens\nredacted"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("fault\nerror", overflow="ellipsis", no_wrap=True)
+    for one in decisions:
+        table.add_row(
+            Text(f"{_time(one)}\n{one.journey or ''}"),
+            Text(f"{one.route}\n{one.model or ''}"),
+            Text.assemble(_outcome(one), f"\n{_finish(one)}"),
+            Text(f"{_seconds(one.latency_s)}\n{_seconds(one.first_token_s)}"),
+            Text(f"{_tokens(one)}\n{_redacted(one)}"),
+            Text(f"{one.fault or ''}\n{one.error_type or ''}"),
+        )
+    return table
+
+
+def _wide(decisions: Iterable[fd.Decision]) -> Table:
+    table = Table(
+        title="Decisions", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0), pad_edge=False,
+    )  # fmt: skip
+    for name in ("time", "journey", "route", "model", "outcome"):
+        table.add_column(name, no_wrap=True)
+    for name in ("latency", "first tok", "tokens"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("finish", no_wrap=True)
+    table.add_column("fault", no_wrap=True)
+    table.add_column("error", overflow="ellipsis", no_wrap=True)
+    table.add_column("redacted", justify="right", no_wrap=True)
+    for one in decisions:
+        table.add_row(
+            _time(one),
+            one.journey or "",
+            one.route,
+            one.model or "",
+            _outcome(one),
+            _seconds(one.latency_s),
+            _seconds(one.first_token_s),
+            _tokens(one),
+            _finish(one),
+            str(one.fault or ""),
+            one.error_type or "",
+            _redacted(one),
+        )
+    return table
+
+
+def _time(decision: fd.Decision) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(decision.time))
+
+
+def _outcome(decision: fd.Decision) -> Text:
+    return Text(decision.outcome, style=_COLOURS.get(decision.outcome, "red"))
+
+
+def _seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.1f} ms"
+
+
+def _tokens(decision: fd.Decision) -> str:
+    usage = decision.usage
+    if usage is None:
+        return ""
+    least = "≥" if usage.certainty == "at_least" else ""
+    counts = [
+        "?" if count is None else f"{least}{count}"
+        for count in (usage.input_tokens, usage.output_tokens)
+    ]
+    return "/".join(counts)
+
+
+def _finish(decision: fd.Decision) -> str:
+    return ",".join(decision.finish_reasons)
+
+
+def _redacted(decision: fd.Decision) -> str:
+    count = sum(decision.redactions.values())
+    return str(count) if count else ""
+
+
+def _redactions(decisions: Iterable[fd.Decision]) -> str:
+    kinds: dict[str, int] = {}
+    for decision in decisions:
+        for kind, count in decision.redactions.items():
+            kinds[kind] = kinds.get(kind, 0) + count
+    return "replaced " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()) if kinds else ""
