@@ -37,6 +37,7 @@ class AttemptRecord:
         error_type: The error's canonical name, for attempts that failed.
         fault: Whose fault the failure is.
         reason: Why a tier was skipped without being tried.
+        started_s: Seconds from the call's start to the attempt's.
     """
 
     tier: int
@@ -49,6 +50,7 @@ class AttemptRecord:
     error_type: str | None = None
     fault: Fault | None = None
     reason: str | None = None
+    started_s: float | None = None
 
 
 class Decision:

@@ -1,0 +1,258 @@
+"""The metrics of a door: a few histogram records a call, and sums that are read when collected.
+
+A record through the SDK costs about as much as a whole span, so only distributions are recorded
+as they happen: seconds and tokens. What is merely counted is summed in memory and handed over by
+observable counters when a reader collects, at a twentieth of the price.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+from opentelemetry.metrics import (
+    CallbackOptions,
+    Histogram,
+    Meter,
+    MeterProvider,
+    Observation,
+    get_meter_provider,
+)
+
+from firedoor._version import __version__
+from firedoor.records import Decision
+from firedoor.telemetry import names
+from firedoor.telemetry.common import Common, cut
+from firedoor.telemetry.names import SCOPE, Convention, MetricName
+from firedoor.types import Outcome, RouteKind
+
+__all__ = ["Metrics"]
+
+_MAX_SERIES = 2000
+_OVERFLOW = "otel.metric.overflow"
+
+_DECISION_KEYS = (names.ROUTE, names.JOURNEY, names.REQUEST_MODEL, names.OUTCOME, names.FAULT, names.ERROR_TYPE)  # fmt: skip
+_COST_KEYS = (names.ROUTE, names.JOURNEY, names.REQUEST_MODEL)
+
+
+class Metrics:
+    """Records what calls and requests took, used and came to.
+
+    Args:
+        provider: Where metrics go. None: the global provider, also one that is set later.
+        convention: The names to use.
+    """
+
+    def __init__(self, provider: MeterProvider | None, convention: Convention) -> None:
+        provider = provider if provider is not None else get_meter_provider()
+        meter = provider.get_meter(SCOPE, __version__, convention.schema_url)
+        made: dict[str, Histogram] = {}
+
+        def histogram(metric: MetricName) -> Histogram:
+            if metric.name not in made:
+                made[metric.name] = _histogram(meter, metric)
+            return made[metric.name]
+
+        self._inference = histogram(convention.duration)
+        self._retrieval = histogram(names.RETRIEVAL_DURATION)
+        self._tool = histogram(names.TOOL_DURATION)
+        self._request = histogram(names.REQUEST_DURATION)
+        self._input = histogram(convention.input_tokens)
+        self._output = histogram(convention.output_tokens)
+        self._first_chunk = histogram(convention.first_chunk)
+        self._per_chunk = histogram(convention.per_chunk)
+        self._by_type = convention.token_type
+        self._errors = meter.create_counter(
+            names.INTERNAL_ERRORS.name,
+            names.INTERNAL_ERRORS.unit,
+            names.INTERNAL_ERRORS.description,
+        )
+        self._unknown = meter.create_counter(
+            names.UNKNOWN_SHAPES.name, names.UNKNOWN_SHAPES.unit, names.UNKNOWN_SHAPES.description
+        )
+        totals = _totals_of(provider)
+        schema = convention.schema_url
+
+        def total(metric: MetricName, *keys: str) -> Total:
+            return totals.get(meter, schema, metric, keys)
+
+        self._decisions = total(names.DECISIONS, *_DECISION_KEYS)
+        self._cost = total(names.COST, *_COST_KEYS)
+        self._attempts = total(
+            names.ATTEMPTS_METRIC, names.ROUTE, names.REQUEST_MODEL, names.OUTCOME
+        )
+        self._gates = total(names.GATE_DECISIONS, names.ROUTE, names.GATE_NAME, names.GATE_VERDICT)
+        self._redactions = total(names.REDACTIONS, names.REDACTION_TYPE)
+        self._input_total = self._output_total = None
+        if convention.input_total is not None and convention.output_total is not None:
+            keys = (names.OPERATION, names.PROVIDER, names.REQUEST_MODEL, names.RESPONSE_MODEL, names.TOKEN_MODALITY)  # fmt: skip
+            self._input_total = total(convention.input_total, *keys)
+            self._output_total = total(convention.output_total, *keys)
+
+    def call(self, record: Decision, common: Common, *, ran: bool) -> None:
+        """Record one finished call.
+
+        Args:
+            record: Its decision.
+            common: What it shares with others.
+            ran: Whether anything was asked at all; a call that a gate stopped has no duration.
+        """
+        kind = record.kind
+        journey = record.journey
+        model = record.model
+        self._decisions.add(
+            (record.route, journey, model, record.outcome, record.fault, record.error_type), 1
+        )
+        if ran:
+            dimensions = common.dimensions(record)
+            if kind is RouteKind.LLM:
+                self._inference.record(record.latency_s, dimensions.duration)
+                if record.usage is not None or self._input_total is not None:
+                    self._tokens(record, common)
+                if record.first_token_s is not None:
+                    self._stream(record, common)
+            elif kind is RouteKind.RETRIEVAL:
+                self._retrieval.record(record.latency_s, dimensions.duration)
+            else:
+                self._tool.record(record.latency_s, dimensions.duration)
+        if record.cost_usd:
+            self._cost.add((record.route, journey, model), record.cost_usd)
+        for verdict in record.verdicts:
+            self._gates.add((record.route, verdict.gate, verdict.status), 1)
+        for label, count in record.redactions.items():
+            self._redactions.add((label,), count)
+        if len(record.attempts) > 1:
+            for attempt in record.attempts:
+                self._attempts.add((record.route, attempt.model, attempt.outcome or "skipped"), 1)
+
+    def _tokens(self, record: Decision, common: Common) -> None:
+        dimensions = common.dimensions(record)
+        usage = record.usage
+        given = usage.input_tokens if usage is not None else None
+        made = usage.output_tokens if usage is not None else None
+        if given is not None:
+            self._input.record(given, dimensions.input if self._by_type else dimensions.tokens)
+        if made is not None:
+            self._output.record(made, dimensions.output if self._by_type else dimensions.tokens)
+        if self._input_total is not None and self._output_total is not None:
+            for total, count in ((self._input_total, given), (self._output_total, made)):
+                modality = "unknown" if count is None else "text"
+                key = (common.operation, record.provider, record.model, record.response_model, modality)  # fmt: skip
+                total.add(key, count or 0)
+
+    def _stream(self, record: Decision, common: Common) -> None:
+        tokens = common.dimensions(record).tokens
+        first = record.first_token_s
+        if first is None:
+            return
+        self._first_chunk.record(first, tokens)
+        if record.chunks is not None and record.chunks > 1:
+            self._per_chunk.record(max(record.latency_s - first, 0.0) / (record.chunks - 1), tokens)
+
+    def request(self, journey: str, outcome: Outcome, duration_s: float) -> None:
+        """Record how long a user waited, and what came of it."""
+        self._request.record(
+            duration_s, {names.JOURNEY: cut(journey), names.OUTCOME: outcome._value_}
+        )
+
+    def internal_error(self, seam: str, error_type: str) -> None:
+        """Count a fault of ours."""
+        self._errors.add(1, {names.SEAM: seam, names.ERROR_TYPE: error_type})
+
+    def unknown_shape(self, route: str) -> None:
+        """Count a response that was not understood."""
+        self._unknown.add(1, {names.ROUTE: route})
+
+
+def _histogram(meter: Meter, metric: MetricName) -> Histogram:
+    try:
+        return meter.create_histogram(
+            metric.name,
+            metric.unit,
+            metric.description,
+            explicit_bucket_boundaries_advisory=metric.buckets,
+        )
+    except TypeError:  # a provider older than the advisory
+        return meter.create_histogram(metric.name, metric.unit, metric.description)
+
+
+class Total:
+    """A sum for each set of attributes, read when metrics are collected."""
+
+    __slots__ = ("_keys", "_lock", "_sums")
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self._keys = keys
+        self._lock = threading.Lock()
+        self._sums: dict[tuple[Any, ...], float] = {}
+
+    def add(self, values: tuple[Any, ...], amount: float) -> None:
+        """Add to the sum of the attributes that have these values, in the order of the keys."""
+        with self._lock:
+            sums = self._sums
+            if values not in sums and len(sums) >= _MAX_SERIES:
+                values = ()
+            sums[values] = sums.get(values, 0) + amount
+
+    def observe(self, options: CallbackOptions) -> Iterable[Observation]:  # noqa: ARG002
+        """Every sum so far."""
+        with self._lock:
+            rows = list(self._sums.items())
+        return [Observation(amount, self._attributes(values)) for values, amount in rows]
+
+    def _attributes(self, values: tuple[Any, ...]) -> dict[str, Any]:
+        if not values:
+            return {_OVERFLOW: True}
+        return {
+            key: cut(str(value))
+            for key, value in zip(self._keys, values, strict=True)
+            if value is not None
+        }
+
+
+class _Totals:
+    """The sums that go to one meter provider.
+
+    Shared by all doors of it: the SDK asks only the first of several observable counters that
+    have the same name.
+    """
+
+    __slots__ = ("__weakref__", "_lock", "_made")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[tuple[str, str], Total] = {}
+
+    def get(self, meter: Meter, schema: str, metric: MetricName, keys: tuple[str, ...]) -> Total:
+        with self._lock:
+            total = self._made.get((schema, metric.name))
+            if total is None:
+                total = self._made[schema, metric.name] = Total(keys)
+                meter.create_observable_counter(
+                    metric.name, [total.observe], metric.unit, metric.description
+                )
+            return total
+
+
+_lock = threading.Lock()
+_by_provider: weakref.WeakKeyDictionary[MeterProvider, _Totals] = weakref.WeakKeyDictionary()
+_before_any: list[_Totals] = []
+"""Sums of doors that were built before the global provider was set; at most one."""
+
+
+def _totals_of(provider: MeterProvider) -> _Totals:
+    try:
+        with _lock:
+            found = _by_provider.get(provider)
+            if found is None and _before_any and provider is get_meter_provider():
+                found = _before_any[0]
+            if found is None:
+                found = _Totals()
+                if type(provider).__name__ == "_ProxyMeterProvider":
+                    _before_any.append(found)
+            _by_provider[provider] = found
+            return found
+    except TypeError:  # not hashable, or has no room for a weak reference
+        return _Totals()
