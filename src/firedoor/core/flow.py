@@ -111,20 +111,16 @@ class CallFlow:
 
     def next(self, now: float) -> Step:
         """What to do at `now`. Asking twice without saying how it went starts a new attempt."""
-        if self._stop is not None:
-            return self._stop
-        if self._index >= len(self._tiers):
-            return Stop("exhausted")
+        stop = self.over(now)
+        if stop is not None:
+            return stop
         tier = self._tiers[self._index]
-        if isinstance(tier, Canned):
-            return Serve(self._index, tier)
         left = None if self._deadline is None else self._deadline - now
         if left is not None and left <= 0:
-            last = self._tiers[-1]
-            if isinstance(last, Canned):
-                self._index = len(self._tiers) - 1
-                return Serve(self._index, last)
-            return Stop("deadline")
+            self._index = len(self._tiers) - 1
+            tier = self._tiers[self._index]
+        if isinstance(tier, Canned):
+            return Serve(self._index, tier)
         if self._pause > 0:
             seconds, self._pause = self._pause, 0.0
             return Pause(seconds)
@@ -137,6 +133,17 @@ class CallFlow:
             _least(tier.timeout, left),
             _least(tier.first_token, left),
         )
+
+    def over(self, now: float) -> Stop | None:
+        """Why nothing more would happen at `now`; None if there is something to do."""
+        if self._stop is not None:
+            return self._stop
+        if self._index >= len(self._tiers):
+            return Stop("exhausted")
+        used_up = self._deadline is not None and self._deadline <= now
+        if used_up and not isinstance(self._tiers[-1], Canned):
+            return Stop("deadline")
+        return None
 
     def refused(self) -> None:
         """A gate would not let the tier run: go on to the next one."""
