@@ -53,6 +53,8 @@ PATTERNS = [
     r"(?<=\Aa)b",
     r"a(?!.{0,2}b)",
     r"1\s{0,2}$",
+    r"(?m)(?:(?=b{0,2}$)b|ab1)",
+    r"(?:(?!.{0,2}a) |ab1)",
 ]
 
 texts = st.text(ALPHABET, max_size=40)

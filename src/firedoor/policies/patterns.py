@@ -225,20 +225,20 @@ def _widest(reaches: list[Reach]) -> Reach:
 def _open(tree: Any, *, multiline: bool, head: bool = False) -> list[Any]:
     """The sequence in which each atom may also be nothing at the end of the text.
 
-    With `head`, the first atom stays as it is, and conditions before it are dropped if it is a
-    literal: a match begins at a real character, and `re` then finds candidates by that character
-    instead of trying every position.
+    With `head`, the first atom stays as it is, as a match begins at a real character; and if it
+    is a literal, what is asked of the place before it is dropped: `re` then finds candidates by
+    that character instead of trying every position. A look ahead must stay, as it may run into the
+    end; from there nothing but atoms that may be nothing lead on, so it is the end of the head.
     """
     conditions = (_C.AT, _C.ASSERT, _C.ASSERT_NOT)
-    first = next((op for op, _ in tree if op not in conditions), None)
+    by_literal = head and next((op for op, _ in tree if op not in conditions), None) is _C.LITERAL
     opened: list[Any] = []
     for op, value in tree:
-        if head and op in conditions:
-            if first is not _C.LITERAL:
-                opened.extend(_open_node(op, value, tree.state, multiline=multiline, head=False))
+        far = op in conditions and _reach_node(op, value, multiline, {}).ahead > 1
+        if op in conditions and not far and by_literal and head:
             continue
         opened.extend(_open_node(op, value, tree.state, multiline=multiline, head=head))
-        head = False
+        head = head and op in conditions and not far
     return opened
 
 
