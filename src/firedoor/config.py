@@ -210,8 +210,17 @@ class Breaker:
                 f"minimum_calls={self.minimum_calls} can never be reached in a window of "
                 f"{self.window:g} calls: lower it or widen the window"
             )
+        if self.window_type == "count" and self.window > 1_000_000:
+            raise ValueError(
+                f"window={self.window:g} keeps every call in memory: at most 1,000,000, or "
+                "window_type='time'"
+            )
         if self.open_max < self.open_for:
             raise ValueError(f"open_max={self.open_max:g} is below open_for={self.open_for:g}")
+        if self.slow_call is None and self.slow_call_rate != 1.0:
+            raise ValueError("slow_call_rate needs slow_call= seconds to say what slow is")
+        if self.slow_first_token is None and self.slow_first_token_rate != 1.0:
+            raise ValueError("slow_first_token_rate needs slow_first_token= seconds")
 
 
 @declarative

@@ -1,19 +1,22 @@
 """The breakers of a door: one circuit and one lock per route and model.
 
-A lock is held for bookkeeping only. Permits of a circuit that admits everybody are read without
-it (see `Circuit.standing`); listeners are called after it is dropped.
+A lock is held for bookkeeping only, and not at all by a good call to a healthy target or a refusal
+while the open time lasts (`firedoor.core.breaker` says why that is exact). Listeners are called
+after it is dropped.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import random as system_random
 from typing import Any
 
 from firedoor.config import Breaker
-from firedoor.core.breaker import (
-    Circuit,
+from firedoor.core.breaker import Circuit
+from firedoor.core.breaker_values import (
     Exceeded,
     Permit,
     Reading,
@@ -29,6 +32,9 @@ __all__ = ["Breakers", "Listener", "LiveBreaker"]
 Listener = Callable[[str, str, Transition | Exceeded], object]
 """Called with the route, the model and what happened to their circuit."""
 
+BATCH = 128
+"""Notes in a mailbox before somebody takes the lock to empty it."""
+
 MAX_CIRCUITS = 1_000
 """Circuits a door keeps. A model name may come from a user; memory must not."""
 
@@ -39,9 +45,19 @@ class LiveBreaker:
     Attributes:
         route: As in `llm:answer`.
         model: The real model, after switches.
+        config: What the circuit was made with.
     """
 
-    __slots__ = ("_circuit", "_lock", "_publish", "model", "route")
+    __slots__ = (
+        "_circuit",
+        "_lock",
+        "_publish",
+        "_slow_call",
+        "_times_streams",
+        "config",
+        "model",
+        "route",
+    )
 
     def __init__(
         self,
@@ -53,15 +69,25 @@ class LiveBreaker:
     ) -> None:
         self.route = route
         self.model = model
+        self.config = config
         self._circuit = Circuit(config, random)
+        self._slow_call = math.inf if config.slow_call is None else config.slow_call
+        self._times_streams = config.slow_first_token is not None
         self._lock = threading.Lock()
         self._publish = publish
 
     def acquire(self, now: float) -> Permit | Refusal:
         """Leave to make one call at `now` (monotonic seconds), or not. Never waits."""
-        permit = self._circuit.standing
+        circuit = self._circuit
+        permit = circuit.standing
         if permit is not None:
             return permit
+        shut = circuit.shut
+        if shut is not None and now < shut.until:
+            shut.refused.append(None)
+            if len(shut.refused) > BATCH:
+                self.read(now)
+            return Refusal(shut.until - now, State.OPEN)
         with self._lock:
             answer = self._circuit.acquire(now)
         for event in answer.events:
@@ -74,12 +100,26 @@ class LiveBreaker:
         result: Result,
         duration: float,
         now: float,
+        *,
         first_token: float | None = None,
         retry_after: float | None = None,
     ) -> Transition | Exceeded | None:
         """Tell how the call ended, once per permit; see `Circuit.settle`."""
+        good = permit.good
+        if (
+            good is not None
+            and result is Result.SUCCESS
+            and duration < self._slow_call
+            and (first_token is None or not self._times_streams)
+            and now < self._circuit.calm_until
+            and len(good) < BATCH
+        ):
+            good.append(now)
+            return None
         with self._lock:
-            event = self._circuit.settle(permit, result, duration, now, first_token, retry_after)
+            event = self._circuit.settle(
+                permit, result, duration, now, first_token=first_token, retry_after=retry_after
+            )
         if event is not None:
             self._publish(self.route, self.model, event)
         return event
@@ -111,6 +151,11 @@ class LiveBreaker:
         """The state at this moment."""
         return self._circuit.state
 
+    @property
+    def admits_all(self) -> bool:
+        """Whether nobody is refused."""
+        return self._circuit.standing is not None
+
     def read(self, now: float) -> Reading:
         """The circuit at a glance."""
         with self._lock:
@@ -126,3 +171,105 @@ class LiveBreaker:
         }.get(refusal.state, "it was forced open: reset it, or revert the switch that did")
         message = f"The circuit of {self.route} to {self.model!r} is {refusal.state}; {way_out}."
         return BreakerOpen(message, gate=gate, retry_after=after)
+
+
+class Breakers:
+    """Every circuit of a door.
+
+    Args:
+        enforce: False: every circuit that would refuse only watches (`metrics_only`).
+        random: Gives a float in [0, 1) for the jitter; a constant in tests.
+        on_error: Told when a listener raised; nothing of it reaches a call.
+    """
+
+    def __init__(
+        self,
+        *,
+        enforce: bool = True,
+        random: Callable[[], float] = system_random,
+        on_error: Callable[[BaseException], object] | None = None,
+    ) -> None:
+        self._enforce = enforce
+        self._random = random
+        self._on_error = on_error
+        self._lock = threading.Lock()
+        self._configs: dict[str, Breaker] = {}
+        self._live: dict[tuple[str, str], LiveBreaker] = {}
+        self._listeners: tuple[Listener, ...] = ()
+
+    def declare(self, route: str, config: Breaker) -> None:
+        """Give `route` breakers made by `config`, one per model. Circuits it has begin anew."""
+        if not self._enforce and config.mode == "enforce":
+            config = dataclasses.replace(config, mode="metrics_only")
+        with self._lock:
+            self._configs[route] = config
+            self._live = {key: live for key, live in self._live.items() if key[0] != route}
+
+    def find(self, route: str, model: str) -> LiveBreaker | None:
+        """The circuit of `route` and `model`, made when first asked for; None if none is declared.
+
+        The answer may be kept for the length of a call, not for longer: past `MAX_CIRCUITS` the
+        oldest circuits that admit everybody are dropped.
+        """
+        live = self._live.get((route, model))
+        return self._make(route, model) if live is None else live
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener(route, model, event)` after each transition, outside every lock.
+
+        Threads may deliver two events in either order; `Transition.epoch` says which came first.
+        """
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+    def __iter__(self) -> Iterator[LiveBreaker]:
+        """The circuits there are."""
+        with self._lock:
+            return iter(tuple(self._live.values()))
+
+    def snapshot(self, now: float) -> dict[str, dict[str, Any]]:
+        """Every circuit as plain data, under `route/model`."""
+        return {
+            f"{live.route}/{live.model}": {
+                "state": str(reading.state),
+                "epoch": reading.epoch,
+                "retry_after": reading.retry_after,
+                "refused": reading.refused,
+                "opens": reading.opens,
+                "trials": reading.trials,
+                "counts": reading.counts._asdict(),
+                "rates": reading.rates._asdict(),
+            }
+            for live in self
+            for reading in (live.read(now),)
+        }
+
+    def _make(self, route: str, model: str) -> LiveBreaker | None:
+        with self._lock:
+            config = self._configs.get(route)
+            if config is None:
+                return None
+            key = (route, model)
+            live = self._live.get(key)
+            if live is None:
+                if len(self._live) >= MAX_CIRCUITS:
+                    self._drop_one()
+                live = LiveBreaker(route, model, config, self._random, self._publish)
+                self._live[key] = live
+            return live
+
+    def _drop_one(self) -> None:
+        """Make room. A circuit that refuses is the last to go: dropping it would let calls in."""
+        for key, live in self._live.items():
+            if live.admits_all:
+                del self._live[key]
+                return
+        del self._live[next(iter(self._live))]
+
+    def _publish(self, route: str, model: str, event: Transition | Exceeded) -> None:
+        for listener in self._listeners:
+            try:
+                listener(route, model, event)
+            except Exception as error:
+                if self._on_error is not None:
+                    self._on_error(error)
