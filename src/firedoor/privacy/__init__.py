@@ -1,1 +1,16 @@
 """What may leave the process: detectors, the redactor, keyed tokens."""
+
+from firedoor.privacy.exceptions import ErrorRecord, describe_exception
+from firedoor.privacy.kinds import PERSONAL_KINDS, SECRET_KINDS, Match
+from firedoor.privacy.redactor import Detector, Pattern, Redactor
+
+__all__ = [
+    "PERSONAL_KINDS",
+    "SECRET_KINDS",
+    "Detector",
+    "ErrorRecord",
+    "Match",
+    "Pattern",
+    "Redactor",
+    "describe_exception",
+]

@@ -1,0 +1,43 @@
+"""All built-in detectors in one pass: what is in a text."""
+
+from __future__ import annotations
+
+import re
+
+from firedoor.privacy.kinds import Match
+from firedoor.privacy.network import find_addresses, find_assigned, find_emails, find_ipv4
+from firedoor.privacy.numbers import find_numbers
+from firedoor.privacy.tokens import find_tokens
+
+__all__ = ["find_all", "settle"]
+
+_DOTTED = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
+
+
+def find_all(text: str) -> list[Match]:
+    """Everything the built-in detectors find, in any order, possibly overlapping."""
+    found: list[Match] = []
+    if "@" in text:
+        find_emails(text, found)
+    find_numbers(text, found)
+    find_tokens(text, found)
+    if "-" in text:
+        find_addresses(text, found)
+    if "." in text:
+        for match in _DOTTED.finditer(text):
+            find_ipv4(text, max(0, match.start() - 3), min(len(text), match.end() + 3), found)
+    find_assigned(text, found)
+    return found
+
+
+def settle(found: list[Match]) -> list[Match]:
+    """Overlapping matches made one, of the kind that begins first (the longest, if two do)."""
+    found.sort(key=lambda match: (match.start, -match.end))
+    settled = [found[0]]
+    for match in found[1:]:
+        last = settled[-1]
+        if match.start >= last.end:
+            settled.append(match)
+        elif match.end > last.end:
+            settled[-1] = Match(last.kind, last.start, match.end)
+    return settled

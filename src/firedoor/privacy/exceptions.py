@@ -1,0 +1,99 @@
+"""What may be told of an exception: its type, and a fingerprint of where it came from. No text."""
+
+from __future__ import annotations
+
+import sysconfig
+from dataclasses import dataclass
+from types import CodeType, TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from firedoor.privacy.redactor import Redactor
+
+__all__ = ["ErrorRecord", "describe_exception"]
+
+_MOST = 32
+"""Exceptions of one chain or group that are looked at."""
+_LIBRARIES = tuple(
+    sorted(
+        {
+            path
+            for name, path in sysconfig.get_paths().items()
+            if name in {"stdlib", "platstdlib", "purelib", "platlib"}
+        }
+    )
+)
+_OURS = __name__.partition(".")[0] + "."
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRecord:
+    """An exception without a word of its text.
+
+    Attributes:
+        type: The qualified name of its type (`openai.RateLimitError`), redacted like any string.
+        fingerprint: 16 hexadecimal digits: the same for the same failure under the same key.
+    """
+
+    type: str
+    fingerprint: str
+
+
+def describe_exception(error: BaseException, redactor: Redactor) -> ErrorRecord:
+    """Type and fingerprint of `error`.
+
+    The fingerprint is a keyed hash over type and raising place of the error, of its causes and
+    contexts, and of the members of a group: the module, function and line of the innermost frame
+    that belongs to the application (else the innermost of all). Messages, notes and arguments are
+    not looked at, so nothing of them can leave, and two failures that differ in nothing else are
+    the same.
+    """
+    parts: list[str] = []
+    _describe(error, parts, set())
+    return ErrorRecord(
+        redactor.redact_text(_name(type(error))), redactor.digest("\n".join(parts), "error", size=8)
+    )
+
+
+def _describe(error: BaseException, parts: list[str], seen: set[int]) -> None:
+    queue = [error]
+    while queue and len(seen) < _MOST:
+        error = queue.pop(0)
+        if id(error) in seen:
+            continue
+        seen.add(id(error))
+        parts.append(f"{_name(type(error))} {_place(error.__traceback__)}")
+        if isinstance(error, BaseExceptionGroup):
+            queue.extend(error.exceptions[:_MOST])
+        if error.__cause__ is not None:
+            queue.append(error.__cause__)
+        elif error.__context__ is not None and not error.__suppress_context__:
+            queue.append(error.__context__)
+
+
+def _name(kind: type[BaseException]) -> str:
+    module = kind.__module__
+    return (
+        kind.__qualname__ if module in {"builtins", "__main__"} else f"{module}.{kind.__qualname__}"
+    )
+
+
+def _place(traceback: TracebackType | None) -> str:
+    """Module, function and line of the innermost frame of the application."""
+    place = inner = "?"
+    while traceback is not None:
+        frame = traceback.tb_frame
+        code = frame.f_code
+        module = frame.f_globals.get("__name__", "?")
+        inner = f"{module}:{code.co_qualname}:{traceback.tb_lineno}"
+        if _is_application(code, module):
+            place = inner
+        traceback = traceback.tb_next
+    return inner if place == "?" else place
+
+
+def _is_application(code: CodeType, module: str) -> bool:
+    path = code.co_filename
+    return not (
+        path.startswith("<frozen") or path.startswith(_LIBRARIES) or module.startswith(_OURS)
+    )
