@@ -246,7 +246,7 @@ def shapes(children):
 ANYTHING = st.recursive(LEAVES, shapes, max_leaves=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ANYTHING)
 def test_no_object_breaks_the_extractors(value):
     extractors = Extractors()
@@ -263,7 +263,7 @@ def test_no_object_breaks_the_extractors(value):
     text_of(value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(ANYTHING, min_size=1, max_size=5))
 def test_no_chunk_breaks_a_reader(chunks):
     reader = Extractors().reader()
@@ -276,14 +276,14 @@ def test_no_chunk_breaks_a_reader(chunks):
         assert found.usage.output_tokens >= 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ANYTHING)
 def test_no_object_breaks_the_rewriting(value):
     map_texts(value, lambda text: text + "x")
     replace_text(value, "x")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.sampled_from(["code", "type", "body", "response", "status_code",
                                         "message", "status", "headers"]), ANYTHING))  # fmt: skip
 def test_no_exception_breaks_the_attribution(fields):

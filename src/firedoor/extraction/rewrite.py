@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from types import MemberDescriptorType
 from typing import Any
 
-from firedoor.extraction.fields import field, items, text
+from firedoor.extraction.fields import field, items, path, text
 
 __all__ = ["map_texts", "replace_text", "text_of"]
 
@@ -38,7 +39,7 @@ _DERIVED = ("parsed", "parsed_output")
 _FIELDS = tuple(sorted(_TEXTS | _WAYS))
 # Events whose `delta`, `snapshot` or `content` is not text a user reads.
 _NOT_TEXT = ("arguments", "input", "audio", "code", "logprobs", "tool_calls", "reasoning")
-_DEEPEST = 12
+_DEEPEST = 50
 
 
 def text_of(chunk: Any) -> str | None:
@@ -50,112 +51,135 @@ def text_of(chunk: Any) -> str | None:
     """
     if type(chunk) is str:
         return chunk or None
-    found = _added(chunk)
-    return text(field(found[0], found[1])) if found is not None else None
+    for key in _way(chunk):
+        chunk = chunk[key] if type(key) is int else field(chunk, str(key))
+    return text(chunk)
 
 
 def replace_text(chunk: Any, replacement: str) -> Any:
     """An equal chunk whose added text is `replacement`; the same object where it adds none."""
     if type(chunk) is str:
         return replacement
-    found = _added(chunk)
-    if found is None:
-        return chunk
-    holder, name = found
-    return _with(chunk, holder, name, replacement, 0)
+    way = _way(chunk)
+    return _with(chunk, way, replacement) if way else chunk
 
 
-def _added(chunk: Any) -> tuple[Any, str] | None:
-    """The object and the field that hold the text a chunk adds."""
-    choices = items(field(chunk, "choices"))
-    if choices:
-        for choice in choices:
-            delta = field(choice, "delta")
-            for holder, name in ((delta, "content"), (delta, "refusal"), (choice, "text")):
-                if text(field(holder, name)) is not None:
-                    return holder, name
-        return None
+def _way(chunk: Any) -> tuple[str | int, ...]:
+    """The fields and places that lead to the text a chunk adds; empty where it adds none."""
+    for place, choice in enumerate(items(field(chunk, "choices"))):
+        delta = field(choice, "delta")
+        for name in ("content", "refusal"):
+            if text(field(delta, name)) is not None:
+                return ("choices", place, "delta", name)
+        if text(field(choice, "text")) is not None:
+            return ("choices", place, "text")
     kind = text(field(chunk, "type"))
     if kind in ("response.output_text.delta", "response.refusal.delta"):
-        return (chunk, "delta") if text(field(chunk, "delta")) else None
+        return ("delta",) if text(field(chunk, "delta")) else ()
     if kind == "content_block_delta":
-        delta = field(chunk, "delta")
-        return (delta, "text") if text(field(delta, "text")) else None
+        return ("delta", "text") if text(path(chunk, "delta", "text")) else ()
     if kind == "content_block_start":
-        block = field(chunk, "content_block")
-        return (block, "text") if text(field(block, "text")) else None
+        return ("content_block", "text") if text(path(chunk, "content_block", "text")) else ()
     if issubclass(type(field(chunk, "response_metadata")), dict):
-        return (chunk, "content") if text(field(chunk, "content")) else None
-    return None
+        return ("content",) if text(field(chunk, "content")) else ()
+    return ()
 
 
-def _with(value: Any, holder: Any, name: str, replacement: str, depth: int) -> Any:
-    if value is holder:
-        return _copy(value, {name: replacement})
-    for key in ("choices", "delta", "content_block"):
-        inner = field(value, key)
-        if inner is None or depth >= _DEEPEST:
-            continue
-        if items(inner):
-            changed: Any = [_with(i, holder, name, replacement, depth + 1) for i in inner]
-            same = all(a is b for a, b in zip(changed, inner, strict=True))
-        else:
-            changed = _with(inner, holder, name, replacement, depth + 1)
-            same = changed is inner
-        if not same:
-            return _copy(value, {key: changed})
-    return value
+def _with(value: Any, way: tuple[str | int, ...], replacement: str) -> Any:
+    if not way:
+        return replacement
+    key, rest = way[0], way[1:]
+    if type(key) is int:
+        changed = list(value)
+        changed[key] = _with(value[key], rest, replacement)
+        return changed
+    return _copy(value, {str(key): _with(field(value, str(key)), rest, replacement)})
 
 
 def map_texts(value: Any, change: Callable[[str], str]) -> Any:
     """A copy of a chunk, event or whole response in which each text has passed through `change`.
 
     The same object comes back where nothing changed. Values parsed from a changed text are set
-    to None. Plain strings are texts.
+    to None. Plain strings are texts. Only what an object holds is read, never what it computes.
     """
     if issubclass(type(value), str):
         return change(value)
-    return _mapped(value, change, 0)
+    return _mapped(value, change, {}, 0)
 
 
-def _mapped(value: Any, change: Callable[[str], str], depth: int) -> Any:
-    if depth > _DEEPEST or value is None:
+def _mapped(value: Any, change: Callable[[str], str], seen: dict[int, Any], depth: int) -> Any:
+    if value is None or depth > _DEEPEST:
         return value
+    # Each object is visited once, so rings end and shared parts stay cheap.
+    if id(value) in seen:
+        return seen[id(value)]
+    seen[id(value)] = value
     if issubclass(type(value), list | tuple):
-        changed = [_mapped(item, change, depth + 1) for item in value]
-        if all(new is old for new, old in zip(changed, value, strict=True)):
-            return value
-        return changed if issubclass(type(value), list) else tuple(changed)
-    kind = text(field(value, "type"))
+        changed = [_mapped(item, change, seen, depth + 1) for item in value]
+        if any(new is not old for new, old in zip(changed, value, strict=True)):
+            seen[id(value)] = changed if issubclass(type(value), list) else tuple(changed)
+        return seen[id(value)]
+    held = _held(value)
+    kind = text(held("type"))
     if kind is not None and any(word in kind for word in _NOT_TEXT):
         return value
     updates: dict[str, Any] = {}
     for name in _FIELDS:
-        old = field(value, name)
-        if old is None:
-            continue
+        old = held(name)
         if issubclass(type(old), str):
             new: Any = change(old) if old and name in _TEXTS else old
-        elif name in _WAYS and not callable(old):
-            new = _mapped(old, change, depth + 1)
+            if new == old:
+                continue
+        elif old is not None and name in _WAYS:
+            new = _mapped(old, change, seen, depth + 1)
+            if new is old:
+                continue
         else:
             continue
-        if new is not old and new != old:
-            updates[name] = new
-    if not updates:
-        return value
-    for name in _DERIVED:
-        if field(value, name) is not None:
-            updates[name] = None
-    return _copy(value, updates)
+        updates[name] = new
+    if updates:
+        for name in _DERIVED:
+            if held(name) is not None:
+                updates[name] = None
+        seen[id(value)] = _copy(value, updates)
+    return seen[id(value)]
+
+
+def _held(value: Any) -> Callable[[str], Any]:
+    """Reads what an object holds itself: entries, instance attributes, slots, pydantic's extras.
+
+    Properties and `__getattr__` are passed by: they make objects without end, and a text they
+    show is held elsewhere.
+    """
+    kind = type(value)
+    if issubclass(kind, dict):
+        return lambda name: dict.get(value, name)
+    try:
+        own: dict[str, Any] = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        own = {}
+    try:
+        extra = object.__getattribute__(value, "__pydantic_extra__") or {}
+    except AttributeError:
+        extra = {}
+
+    def held(name: str) -> Any:
+        found = own.get(name)
+        if found is None and name in extra:
+            found = extra[name]
+        if found is None and type(getattr(kind, name, None)) is MemberDescriptorType:
+            found = getattr(value, name, None)
+        return found
+
+    return held
 
 
 def _copy(value: Any, updates: dict[str, Any]) -> Any:
     if issubclass(type(value), dict):
         return {**value, **updates}
-    copier = getattr(value, "model_copy", None)
+    copier = getattr(type(value), "model_copy", None)
     if callable(copier):
-        return copier(update=updates)
+        return copier(value, update=updates)
     made = copy.copy(value)
     for name, new in updates.items():
         # Frozen dataclasses are copied too: the copy is ours.

@@ -25,10 +25,13 @@ def usage_of(value: Any, certainty: UsageCertainty = UsageCertainty.EXACT) -> Us
     prompt = count(field(value, "prompt_tokens"))
     completion = count(field(value, "completion_tokens"))
     if prompt is not None or completion is not None:
+        cached = count(path(value, "prompt_tokens_details", "cached_tokens"))
+        if cached is None:  # LiteLLM adds Anthropic's name, already counted into the prompt
+            cached = count(field(value, "cache_read_input_tokens"))
         return Usage(
             prompt,
             completion,
-            count(path(value, "prompt_tokens_details", "cached_tokens")),
+            cached,
             count(path(value, "prompt_tokens_details", "cache_write_tokens")),
             count(path(value, "completion_tokens_details", "reasoning_tokens")),
             certainty,
