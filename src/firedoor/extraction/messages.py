@@ -102,6 +102,20 @@ class MessageStream:
 
     def feed(self, event: Any) -> bool:
         """Whether the event brought text or a piece of a tool call."""
+        # The common event, read as `ChatStream.feed` reads its own.
+        try:
+            held = event.__dict__
+            if held["type"] == "content_block_delta":
+                piece = held["delta"].__dict__["text"]
+                if piece and type(piece) is str:
+                    self._parts.append(piece)
+                    self._deltas += 1
+                    return True
+        except Exception:  # noqa: S110 - whatever this event is, the careful reader takes it
+            pass
+        return self._read(event)
+
+    def _read(self, event: Any) -> bool:
         kind = field(event, "type")
         if kind == "content_block_delta":
             delta = field(event, "delta")

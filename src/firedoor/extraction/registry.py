@@ -30,6 +30,10 @@ _SHAPES: tuple[tuple[Callable[[Any], bool], Callable[[Any], Extract]], ...] = (
     (is_message, extract_message),
     (is_chain, extract_chain),
 )
+# Classes of these libraries have one shape each: it need not be found out twice.
+_ONE_SHAPE_EACH = ("openai.types.", "anthropic.types.", "langchain_core.messages.")
+_DECIDED_KEPT = 256
+_decided: dict[type, Callable[[Any], Extract]] = {}
 _FIELDS = frozenset(f.name for f in dataclass_fields(Extract))
 _MAX_SOURCES = 100
 
@@ -164,8 +168,14 @@ def _formed(said: dict[str, Any]) -> Extract:
 
 
 def _known(value: Any) -> Extract:
+    kind = type(value)
+    decided = _decided.get(kind)
+    if decided is not None:
+        return decided(value)
     for matches, read in _SHAPES:
         if matches(value):
+            if kind.__module__.startswith(_ONE_SHAPE_EACH) and len(_decided) < _DECIDED_KEPT:
+                _decided[kind] = read
             return read(value)
     inner = _parsed(value)
     if inner is not None:
