@@ -10,6 +10,7 @@ if screening.blocked_by is None:
 
 from firedoor.policies.base import Action, Context, Finding, Policy, SpanPolicy, Stage, Strictness
 from firedoor.policies.chain import Chain
+from firedoor.policies.detected import PersonalData, Secrets
 from firedoor.policies.functions import Function, policy
 from firedoor.policies.registry import from_config, register
 from firedoor.policies.rules import JsonSchema, MaxLength, Regex
@@ -25,9 +26,11 @@ __all__ = [
     "Function",
     "JsonSchema",
     "MaxLength",
+    "PersonalData",
     "Policy",
     "Regex",
     "Screening",
+    "Secrets",
     "SpanPolicy",
     "Stage",
     "StreamFilter",

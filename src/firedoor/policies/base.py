@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field
 
@@ -179,6 +179,10 @@ class Policy(ABC):
     def gate(self) -> str:
         """How verdicts name it."""
         return f"policy:{self.name or self.kind}"
+
+    def bound(self, redactor: Any) -> Self:  # noqa: ARG002
+        """The policy as part of a door that has this redactor; most do not need one."""
+        return self
 
     def action_at(self, strictness: Strictness) -> Action:
         """What it does about a finding at this strictness."""

@@ -14,6 +14,7 @@ from firedoor.clock import SYSTEM_CLOCK, Clock
 from firedoor.errors import ConfigurationError
 from firedoor.policies.base import Context, Policy, Stage, Strictness
 from firedoor.policies.screening import Batch, ContentScreening, Plan, Run, Screening, Step
+from firedoor.privacy import Redactor
 from firedoor.types import Verdict
 
 __all__ = ["Chain"]
@@ -26,18 +27,24 @@ class Chain:
         policies: The policies. Those of other stages than the one screened are no part of it.
         shadow: Every policy only watches, whatever it says itself.
         clock: Measures time budgets.
+        redactor: Makes the markers of policies that have no redactor of their own.
 
     Raises:
         ConfigurationError: If something else than a policy is given.
     """
 
     def __init__(
-        self, policies: Sequence[Policy] = (), *, shadow: bool = False, clock: Clock = SYSTEM_CLOCK
+        self,
+        policies: Sequence[Policy] = (),
+        *,
+        shadow: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
+        redactor: Redactor | None = None,
     ) -> None:
         self.shadow = shadow
         self.clock = clock
         self._overlapping = False
-        self._plan(_name(policies))
+        self._plan([(gate, policy.bound(redactor)) for gate, policy in _name(policies)])
 
     def _plan(self, named: list[tuple[str, Policy]]) -> None:
         self._named = named

@@ -7,6 +7,7 @@ from typing import Any
 
 from firedoor.errors import ConfigurationError
 from firedoor.policies.base import Policy
+from firedoor.policies.detected import PersonalData, Secrets
 from firedoor.policies.rules import JsonSchema, MaxLength, Regex
 
 __all__ = ["from_config", "register"]
@@ -46,5 +47,5 @@ def from_config(config: Mapping[str, Any]) -> Policy:
     return policy(**options)
 
 
-for _policy in (Regex, MaxLength, JsonSchema):
+for _policy in (Regex, MaxLength, JsonSchema, Secrets, PersonalData):
     register(_policy)
