@@ -5,7 +5,7 @@ import copy
 import pydantic
 import pytest
 
-from firedoor.extraction import Extractors, map_texts, replace_text, text_of
+from firedoor.extraction import Extractors, lane_of, map_texts, replace_text, text_of
 from support.provider_server import Reply, ToolUse
 
 ASK = [{"role": "user", "content": "Hi"}]
@@ -70,6 +70,20 @@ def test_a_refusal_is_text_too(provider, call):
     assert "".join(text_of(chunk) or "" for chunk in chunks) == "I cannot do that"
     [first, *_] = [chunk for chunk in chunks if text_of(chunk)]
     assert text_of(replace_text(first, "X")) == "X"
+
+
+def test_texts_written_at_once_are_told_apart_by_their_lane(provider):
+    provider.script(Reply(TEXT), Reply(TEXT), Reply(TEXT, thinking="hmm"))
+    lanes = {}
+    for chunk in chat(provider.openai(), stream=True, n=2):
+        lanes[lane_of(chunk)] = lanes.get(lane_of(chunk), "") + (text_of(chunk) or "")
+    assert lanes == {0: TEXT, 1: TEXT}
+    for chunks in (
+        response(provider.openai(), stream=True),
+        message(provider.anthropic(), stream=True),
+    ):
+        assert len({lane_of(chunk) for chunk in chunks if text_of(chunk)}) == 1
+    assert lane_of("text") == lane_of(None) == 0
 
 
 @SHAPES

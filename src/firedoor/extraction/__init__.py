@@ -5,7 +5,7 @@ No provider library is imported: they are optional, and their objects tell by th
 
 from firedoor.extraction.parameters import parameters
 from firedoor.extraction.registry import Extractor, Extractors
-from firedoor.extraction.rewrite import map_texts, replace_text, text_of
+from firedoor.extraction.rewrite import lane_of, map_texts, replace_text, text_of
 from firedoor.extraction.stream import StreamReader
 from firedoor.extraction.usage import tokens_at_least
 from firedoor.types import Extract
@@ -15,6 +15,7 @@ __all__ = [
     "Extractor",
     "Extractors",
     "StreamReader",
+    "lane_of",
     "map_texts",
     "parameters",
     "replace_text",

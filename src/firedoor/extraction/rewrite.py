@@ -13,9 +13,9 @@ from collections.abc import Callable
 from types import MemberDescriptorType
 from typing import Any
 
-from firedoor.extraction.fields import field, items, path, text
+from firedoor.extraction.fields import count, field, items, path, text
 
-__all__ = ["map_texts", "replace_text", "text_of"]
+__all__ = ["lane_of", "map_texts", "replace_text", "text_of"]
 
 _TEXTS = frozenset({"content", "text", "refusal", "output_text", "snapshot", "delta"})
 _WAYS = frozenset(
@@ -40,6 +40,7 @@ _FIELDS = tuple(sorted(_TEXTS | _WAYS))
 # Events whose `delta`, `snapshot` or `content` is not text a user reads.
 _NOT_TEXT = ("arguments", "input", "audio", "code", "logprobs", "tool_calls", "reasoning")
 _DEEPEST = 50
+_PARTS = 1000
 
 
 def text_of(chunk: Any) -> str | None:
@@ -54,6 +55,21 @@ def text_of(chunk: Any) -> str | None:
     for key in _way(chunk):
         chunk = chunk[key] if type(key) is int else field(chunk, str(key))
     return text(chunk)
+
+
+def lane_of(chunk: Any) -> int:
+    """Which of several texts written at once a chunk adds to; 0 where there is one.
+
+    The choice of a chat completion (`n` > 1 comes interleaved), the part of a response, the block
+    of a message. A filter that looks across chunks needs a window for each.
+    """
+    way = _way(chunk)
+    if len(way) > 2 and type(way[1]) is int:
+        return count(field(field(chunk, "choices")[way[1]], "index")) or 0
+    output, part = count(field(chunk, "output_index")), count(field(chunk, "content_index"))
+    if output is not None:
+        return output * _PARTS + (part or 0)
+    return count(field(chunk, "index")) or 0
 
 
 def replace_text(chunk: Any, replacement: str) -> Any:
