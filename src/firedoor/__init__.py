@@ -2,6 +2,7 @@
 
 from firedoor._version import __version__
 from firedoor.config import Breaker, Budget, Canned, Limiter, Tier
+from firedoor.door import Firedoor
 from firedoor.errors import (
     BreakerOpen,
     BudgetExceeded,
@@ -16,29 +17,67 @@ from firedoor.errors import (
     Saturated,
     StoreError,
 )
-from firedoor.records import Decision
-from firedoor.types import Outcome, Verdict
+from firedoor.privacy import Redactor
+from firedoor.records import AttemptRecord, Decision
+from firedoor.shell.call import Attempt
+from firedoor.shell.guard import Guard
+from firedoor.shell.route import ROUTED
+from firedoor.shell.scope import Request, current_attempt, current_request, wrap
+from firedoor.telemetry.exporter import RedactingSpanExporter
+from firedoor.types import (
+    CostCertainty,
+    Extract,
+    Fault,
+    Outcome,
+    RouteKind,
+    Source,
+    ToolCall,
+    Usage,
+    UsageCertainty,
+    Verdict,
+    VerdictStatus,
+)
 
 __all__ = [
+    "ROUTED",
+    "Attempt",
+    "AttemptRecord",
     "Breaker",
     "BreakerOpen",
     "Budget",
     "BudgetExceeded",
     "Canned",
     "ConfigurationError",
+    "CostCertainty",
     "DeadlineExceeded",
     "Decision",
     "Denied",
     "EgressDenied",
+    "Extract",
+    "Fault",
+    "Firedoor",
     "FiredoorError",
     "GrantDenied",
+    "Guard",
     "Limiter",
     "Outcome",
     "PolicyBlocked",
+    "RedactingSpanExporter",
+    "Redactor",
+    "Request",
     "RouteDisabled",
+    "RouteKind",
     "Saturated",
+    "Source",
     "StoreError",
     "Tier",
+    "ToolCall",
+    "Usage",
+    "UsageCertainty",
     "Verdict",
+    "VerdictStatus",
     "__version__",
+    "current_attempt",
+    "current_request",
+    "wrap",
 ]

@@ -63,7 +63,7 @@ class Firedoor:
         clock: Clock | None = None,
         enabled: bool | None = None,
     ) -> None:
-        if not isinstance(service, str) or not service.strip():
+        if not str(service).strip():
             raise ConfigurationError(
                 f"Firedoor(service={service!r}): give the application a name, as in "
                 "fd.Firedoor('support-copilot')"
@@ -78,10 +78,12 @@ class Firedoor:
                 f"Firedoor(redactor={redactor!r}): use fd.Redactor(...); to add patterns of your "
                 "own, give them to it as detectors"
             )
+        redactor = redactor or Redactor()
+        service = redactor.redact_text(str(service))
         self._runtime = Runtime(
             service,
             clock=clock or SYSTEM_CLOCK,
-            redactor=redactor or Redactor(),
+            redactor=redactor,
             extractors=Extractors(),
             recorder=Recorder(
                 tracer_provider=tracer_provider,

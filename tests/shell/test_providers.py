@@ -140,7 +140,7 @@ class TestCall:
         assert decision.error_type
 
     def test_refusal(self, guarded, provider, seen):
-        provider.script(Reply(text=None, refusal="I can't help with that."))
+        provider.script(Reply(text=None, refusal="I can't help with that.", finish="content_filter"))
         guarded()()
         assert only(seen).outcome == "refused"
 

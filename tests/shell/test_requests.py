@@ -97,7 +97,7 @@ def test_spans_have_the_right_parents(door, answer, seen):
         plan()
         pool.submit(fd.wrap(answer)).result()
     spans = {s.name: s for s in seen.spans}
-    root = spans["help"]
+    root = spans["firedoor.request help"]
     assert root.parent is None
     assert spans["execute_tool plan"].parent.span_id == root.context.span_id
     assert spans["retrieval kb"].parent.span_id == spans["execute_tool plan"].context.span_id

@@ -58,7 +58,7 @@ def respond(
         kwargs: The call's keyword arguments; `stream=True` among them asks for a stream too.
         stream: The guarded function is a generator function.
     """
-    value = canned.response
+    value: Any = canned.response
     if callable(value):
         value = value(*args, **kwargs)
     wants_stream = stream or bool(kwargs.get("stream"))

@@ -67,7 +67,7 @@ class Runtime:
         self.enabled = enabled
         self.listeners: list[Callable[[Decision], object]] = []
         self.streams: weakref.WeakSet[Watch] = weakref.WeakSet()
-        self.service = self.clean(service)
+        self.service = service
         self._armed = False
 
     def clean(self, text: str, found: dict[str, int] | None = None) -> str:

@@ -256,7 +256,7 @@ class SyncStream(_Proxy):
     def __getattr__(self, name: str) -> Any:
         if name == "text_stream":
             return self._texts()
-        found = super().__getattr__(name)
+        found = getattr(self.__wrapped__, name)
         return self._draining(found) if name in _DRAINING else found
 
     def _draining(self, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -343,7 +343,7 @@ class AsyncStream(_Proxy):
     def __getattr__(self, name: str) -> Any:
         if name == "text_stream":
             return self._texts()
-        found = super().__getattr__(name)
+        found = getattr(self.__wrapped__, name)
         return self._draining(found) if name in _DRAINING else found
 
     def _draining(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
