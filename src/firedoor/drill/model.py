@@ -8,7 +8,9 @@ its file is read.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ MODEL = "smollm2-135m"
 
 CONTEXT_TOKENS = 4096
 PARALLEL = 2
+FIRST_TOKEN_TIMEOUT = 60.0
+"""Seconds; it takes a tenth of one, but the cores may be busy."""
+
 MOST_THREADS = 4
 """More threads make so small a model slower, not faster."""
 
@@ -58,6 +63,17 @@ class ModelServer:
         parameters.ui = False
         self._server: Any = xllamacpp.Server(parameters)
         self.url: str = self._server.listening_address
+        self._await_loop()
+
+    def _await_loop(self) -> None:
+        # It listens before its loop has begun, and closed in between it would hang for good: an
+        # answer of one token says that the loop runs.
+        body = json.dumps({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1})
+        request = urllib.request.Request(  # noqa: S310 - the loopback address just opened
+            f"{self.url}/v1/chat/completions", body.encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=FIRST_TOKEN_TIMEOUT) as response:  # noqa: S310
+            response.read()
 
     def close(self) -> None:
         """Stop the server and free the model."""
