@@ -69,8 +69,8 @@ class StreamFilter:
         self._steps = plan.steps
         self._context = Context(plan.stage, plan.strictness, "", context)
         self._pending: list[str] = []
-        self._waiting = 0
-        self._needed = 0
+        self._collect = self._pending.append
+        self._room = 0
         self._seen = 0
         self._ended = False
         links = [
@@ -109,9 +109,9 @@ class StreamFilter:
 
     def feed(self, delta: str) -> str:
         """Take the next piece; what can be shown now, which may be empty. Empty after a block."""
-        self._pending.append(delta)
-        self._waiting += len(delta)
-        if self._waiting <= self._needed:
+        self._collect(delta)
+        self._room -= len(delta)
+        if self._room >= 0:
             return ""
         return self.drain()
 
@@ -123,10 +123,10 @@ class StreamFilter:
         """
         text = "".join(self._pending)
         self._pending.clear()
-        self._seen += self._waiting
-        self._waiting = 0
+        self._room = 0
         if self._ended:
             return ""
+        self._seen += len(text)
         if self._raw is not None:
             self._raw.append(text)
         held = 0
@@ -135,9 +135,8 @@ class StreamFilter:
             if link.blocked:
                 return self._cut(index, text)
             held = max(held, link.held)
-        self._needed = max(
-            min(self._seen >> _DELAY_SHIFT, _MOST_DELAY), held >> 1 if held > _CHEAP else 0
-        )
+        room = min(self._seen >> _DELAY_SHIFT, _MOST_DELAY)
+        self._room = max(room, held >> 1) if held > _CHEAP else room
         return text
 
     def finish(self) -> str:
