@@ -7,6 +7,7 @@ door. `firedoor.testing.FakeClock` stands in for it in tests.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Protocol, runtime_checkable
 
@@ -37,6 +38,14 @@ class Clock(Protocol):
         """Suspend the calling task for `seconds`."""
         ...
 
+    def wait(self, event: threading.Event, seconds: float) -> object:
+        """Block the calling thread until `event` is set, for `seconds` at most.
+
+        The event is the waiter's own; a clock may set it to wake the thread, so look elsewhere
+        for what happened.
+        """
+        ...
+
 
 class SystemClock:
     """The machine's own clocks."""
@@ -48,6 +57,7 @@ class SystemClock:
     time_ns = staticmethod(time.time_ns)
     sleep = staticmethod(time.sleep)
     asleep = staticmethod(asyncio.sleep)
+    wait = staticmethod(threading.Event.wait)
 
 
 SYSTEM_CLOCK: Clock = SystemClock()

@@ -250,3 +250,8 @@ class Limiter:
             raise ValueError(
                 f"min_concurrent={self.min_concurrent} is above max_concurrent={self.max_concurrent}"
             )
+        if self.max_queue and not self.max_wait:
+            raise ValueError(f"max_queue={self.max_queue} needs max_wait= seconds to wait in it")
+        for journey in self.priority:
+            if self.priority.count(journey) > 1:
+                raise ValueError(f"priority: {journey!r} is named twice")

@@ -11,6 +11,9 @@ from collections.abc import Callable
 __all__ = ["FakeClock"]
 
 
+_Sleeper = tuple[float, int, Callable[[], None]]
+
+
 class FakeClock:
     """A clock that moves only when told to.
 
@@ -31,7 +34,7 @@ class FakeClock:
         self._offset_ns = int((wall - start) * 1e9)
         self._auto = auto
         self._lock = threading.Lock()
-        self._sleepers: list[tuple[float, int, Callable[[], None]]] = []
+        self._sleepers: list[_Sleeper] = []
         self._order = itertools.count()
 
     def now(self) -> float:
@@ -80,12 +83,34 @@ class FakeClock:
             return
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
-        self._add(seconds, lambda: _wake(loop, woken))
-        await woken.wait()
+        sleeper = self._add(seconds, lambda: _wake(loop, woken))
+        try:
+            await woken.wait()
+        finally:
+            self._remove(sleeper)
 
-    def _add(self, seconds: float, wake: Callable[[], None]) -> None:
+    def wait(self, event: threading.Event, seconds: float) -> None:
+        """Block the calling thread until `event` is set; moving by `seconds` sets it."""
+        if self._auto and not event.is_set():
+            self.advance(max(0.0, seconds))
+        elif seconds > 0:
+            sleeper = self._add(seconds, event.set)
+            try:
+                event.wait()
+            finally:
+                self._remove(sleeper)
+
+    def _add(self, seconds: float, wake: Callable[[], None]) -> _Sleeper:
         with self._lock:
-            heapq.heappush(self._sleepers, (self._now + seconds, next(self._order), wake))
+            sleeper = (self._now + seconds, next(self._order), wake)
+            heapq.heappush(self._sleepers, sleeper)
+        return sleeper
+
+    def _remove(self, sleeper: _Sleeper) -> None:
+        with self._lock:
+            if sleeper in self._sleepers:
+                self._sleepers.remove(sleeper)
+                heapq.heapify(self._sleepers)
 
 
 def _wake(loop: asyncio.AbstractEventLoop, woken: asyncio.Event) -> None:

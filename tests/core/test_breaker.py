@@ -165,7 +165,7 @@ class TestOpen:
             circuit.acquire(now)
             lengths.append(trip(circuit, now).open_for)
         assert lengths == [10.0, 30.0, 90.0, 100.0, 100.0]
-        trials, now = [], now + 100.0
+        now += 100.0
         for _ in range(3):
             call(circuit, SUCCESS, now=now)
         assert circuit.state is State.CLOSED

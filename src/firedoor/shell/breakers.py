@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import random as system_random
 from typing import Any
 
@@ -26,6 +26,7 @@ from firedoor.core.breaker_values import (
     Transition,
 )
 from firedoor.errors import BreakerOpen
+from firedoor.shell.targets import Targets
 
 __all__ = ["Breakers", "Listener", "LiveBreaker"]
 
@@ -34,9 +35,6 @@ Listener = Callable[[str, str, Transition | Exceeded], object]
 
 BATCH = 128
 """Notes in a mailbox before somebody takes the lock to empty it."""
-
-MAX_CIRCUITS = 1_000
-"""Circuits a door keeps. A model name may come from a user; memory must not."""
 
 
 class LiveBreaker:
@@ -173,7 +171,7 @@ class LiveBreaker:
         return BreakerOpen(message, gate=gate, retry_after=after)
 
 
-class Breakers:
+class Breakers(Targets[Breaker, LiveBreaker]):
     """Every circuit of a door.
 
     Args:
@@ -189,43 +187,18 @@ class Breakers:
         random: Callable[[], float] = system_random,
         on_error: Callable[[BaseException], object] | None = None,
     ) -> None:
+        super().__init__(self._new, idle=lambda live: live.admits_all)
         self._enforce = enforce
         self._random = random
         self._on_error = on_error
-        self._lock = threading.Lock()
-        self._configs: dict[str, Breaker] = {}
-        self._live: dict[tuple[str, str], LiveBreaker] = {}
         self._listeners: tuple[Listener, ...] = ()
-
-    def declare(self, route: str, config: Breaker) -> None:
-        """Give `route` breakers made by `config`, one per model. Circuits it has begin anew."""
-        if not self._enforce and config.mode == "enforce":
-            config = dataclasses.replace(config, mode="metrics_only")
-        with self._lock:
-            self._configs[route] = config
-            self._live = {key: live for key, live in self._live.items() if key[0] != route}
-
-    def find(self, route: str, model: str) -> LiveBreaker | None:
-        """The circuit of `route` and `model`, made when first asked for; None if none is declared.
-
-        The answer may be kept for the length of a call, not for longer: past `MAX_CIRCUITS` the
-        oldest circuits that admit everybody are dropped.
-        """
-        live = self._live.get((route, model))
-        return self._make(route, model) if live is None else live
 
     def listen(self, listener: Listener) -> None:
         """Call `listener(route, model, event)` after each transition, outside every lock.
 
         Threads may deliver two events in either order; `Transition.epoch` says which came first.
         """
-        with self._lock:
-            self._listeners = (*self._listeners, listener)
-
-    def __iter__(self) -> Iterator[LiveBreaker]:
-        """The circuits there are."""
-        with self._lock:
-            return iter(tuple(self._live.values()))
+        self._listeners = (*self._listeners, listener)
 
     def snapshot(self, now: float) -> dict[str, dict[str, Any]]:
         """Every circuit as plain data, under `route/model`."""
@@ -244,27 +217,10 @@ class Breakers:
             for reading in (live.read(now),)
         }
 
-    def _make(self, route: str, model: str) -> LiveBreaker | None:
-        with self._lock:
-            config = self._configs.get(route)
-            if config is None:
-                return None
-            key = (route, model)
-            live = self._live.get(key)
-            if live is None:
-                if len(self._live) >= MAX_CIRCUITS:
-                    self._drop_one()
-                live = LiveBreaker(route, model, config, self._random, self._publish)
-                self._live[key] = live
-            return live
-
-    def _drop_one(self) -> None:
-        """Make room. A circuit that refuses is the last to go: dropping it would let calls in."""
-        for key, live in self._live.items():
-            if live.admits_all:
-                del self._live[key]
-                return
-        del self._live[next(iter(self._live))]
+    def _new(self, route: str, model: str, config: Breaker) -> LiveBreaker:
+        if not self._enforce and config.mode == "enforce":
+            config = dataclasses.replace(config, mode="metrics_only")
+        return LiveBreaker(route, model, config, self._random, self._publish)
 
     def _publish(self, route: str, model: str, event: Transition | Exceeded) -> None:
         for listener in self._listeners:

@@ -1,0 +1,136 @@
+"""An adaptive concurrency limit: find how many calls a target can take from how it answers.
+
+Two published algorithms, each for what it sees:
+
+- *Latency*: the gradient of Netflix's Gradient2Limit. Compare the mean latency of a sampling
+  window with a long-term mean. While it is no longer than `TOLERANCE` times that, the limit may
+  grow by a small queue; above, it shrinks in proportion, at most by half, smoothed by `SMOOTHING`:
+
+      gradient = clamp(TOLERANCE * long / short, 0.5, 1.0)
+      limit    = limit * (1 - SMOOTHING) + (limit * gradient + sqrt(limit)) * SMOOTHING
+
+- *Drops* (the target's own "too many", time-outs): that gradient does not look at them, so a
+  window with any cuts the limit by `BACKOFF`, as TCP and Netflix's AIMDLimit do.
+
+What differs from Netflix's constants, and why: the queue is `sqrt(limit)`, as in their first
+gradient, since 4 is a lot beside the handful of calls an LLM route runs; and latencies of LLM
+calls scatter with the length of the answer, hence windows of at least `MIN_SAMPLES` calls and a
+tolerance above 1.
+
+A known weakness comes with the first one: under an overload that lasts, the long-term mean follows
+the latency it causes and the limit creeps up, about twofold in seven minutes. A target that says
+"too many" stops that; `max_concurrent` bounds it in any case.
+
+Sources: https://github.com/Netflix/concurrency-limits (Gradient2Limit, AIMDLimit, WindowedLimit);
+"Performance Under Load", Netflix Technology Blog, 2018.
+
+Pure: the caller passes `now` (monotonic seconds) and holds the lock.
+"""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["Gradient"]
+
+INITIAL = 20
+"""Where it begins, within its bounds; Netflix's default."""
+SMOOTHING = 0.2
+TOLERANCE = 1.5
+BACKOFF = 0.9
+WINDOW = 1.0
+"""Seconds of a sampling window, at least."""
+MIN_SAMPLES = 10
+LONG_WINDOWS = 600
+"""Sampling windows the long-term mean looks back on; Netflix's default."""
+WARM_UP = 10
+"""Windows over which the long-term mean is a plain mean; Netflix's default."""
+
+
+class Gradient:
+    """The limit of one target, between `minimum` and `maximum`.
+
+    Attributes:
+        limit: Calls at once, now.
+    """
+
+    __slots__ = (
+        "_busiest",
+        "_dropped",
+        "_ends",
+        "_estimate",
+        "_long",
+        "_maximum",
+        "_minimum",
+        "_samples",
+        "_sum",
+        "_windows",
+        "limit",
+    )
+
+    def __init__(self, minimum: int, maximum: int) -> None:
+        self._minimum = minimum
+        self._maximum = maximum
+        self._estimate = float(min(maximum, max(minimum, INITIAL)))
+        self.limit = int(self._estimate)
+        self._long = 0.0
+        self._windows = 0
+        self._ends = -math.inf
+        self._samples = 0
+        self._sum = 0.0
+        self._busiest = 0
+        self._dropped = False
+
+    def observe(self, now: float, latency: float, running: int, *, dropped: bool) -> int:
+        """Take in one call that ended; answers the limit.
+
+        Args:
+            now: Monotonic seconds.
+            latency: Seconds it took; not looked at if `dropped`.
+            running: Calls at once when it ended, itself included.
+            dropped: The target was overloaded.
+        """
+        if self._ends == -math.inf:
+            self._ends = now + WINDOW
+        self._busiest = max(self._busiest, running)
+        if dropped:
+            self._dropped = True
+        else:
+            self._samples += 1
+            self._sum += latency
+        if now >= self._ends and (self._dropped or self._samples >= MIN_SAMPLES):
+            self._adapt()
+            self._begin(now + WINDOW)
+        return self.limit
+
+    def _begin(self, ends: float) -> None:
+        self._ends = ends
+        self._samples = 0
+        self._sum = 0.0
+        self._busiest = 0
+        self._dropped = False
+
+    def _adapt(self) -> None:
+        estimate = self._estimate
+        if self._dropped:
+            estimate *= BACKOFF
+        else:
+            short = self._sum / self._samples
+            self._learn(short)
+            if self._busiest < estimate / 2:
+                return  # the application asks for less than it may: that says nothing of the limit
+            gradient = 1.0
+            if short > 0:
+                gradient = max(0.5, min(1.0, TOLERANCE * self._long / short))
+            aimed = estimate * gradient + math.sqrt(estimate)
+            estimate += SMOOTHING * (aimed - estimate)
+        self._estimate = max(float(self._minimum), min(float(self._maximum), estimate))
+        self.limit = int(self._estimate)
+
+    def _learn(self, short: float) -> None:
+        self._windows += 1
+        weight = 1 / self._windows if self._windows <= WARM_UP else 2 / (LONG_WINDOWS + 1)
+        self._long += weight * (short - self._long)
+        if self._long > 2 * short:
+            # Back from a long overload: do not take hundreds of windows to believe it.
+            self._long *= 0.9
