@@ -393,6 +393,12 @@ def test_what_changes_nothing_delays_nothing(options):
     assert stream.flagged is (options.get("action") == "flag")
 
 
+def test_watchers_alone_delay_nothing_however_long_the_stream():
+    """Pieces are collected only where something may have to be held back."""
+    stream = StreamFilter(Chain([Regex("sk-[a-z]{8}", on="output", action="flag")]))
+    assert all(stream.feed("word ") == "word " for _ in range(500))
+
+
 def test_shadowed_whole_text_policy_delays_nothing():
     """It reads along and is asked at the end."""
     stream = StreamFilter(Chain([policy(on="output", shadow=True, name="no")(lambda text: False)]))

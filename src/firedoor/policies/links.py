@@ -30,7 +30,7 @@ _LAZY = 4096
 class Link:
     """One policy at work on a stream."""
 
-    __slots__ = ("blocked", "ended", "failure", "flagged", "held", "step")
+    __slots__ = ("blocked", "ended", "failure", "flagged", "held", "holding", "step")
 
     def __init__(self, step: Step) -> None:
         self.step = step
@@ -39,6 +39,8 @@ class Link:
         self.ended = False
         self.failure: Verdict | None = None
         self.held = 0
+        self.holding = not step.shadow
+        """Whether it may ever hold text back."""
 
     def push(self, text: str, *, final: bool = False) -> str:
         """Take the next piece; what can be let go. After it, `blocked` may be set."""
@@ -84,6 +86,7 @@ class Window(Link):
         self._context = context
         self._clock = clock
         self._action = policy.action_at(context.strictness)
+        self.holding = self.holding and self._action not in PASSIVE
         self._text = ""
         self._start = 0
         self._offset = 0
@@ -93,10 +96,6 @@ class Window(Link):
         self._parts: list[str] = []
         self._unread = 0
 
-    @property
-    def _passive(self) -> bool:
-        return self.step.shadow or self._action in PASSIVE
-
     def push(self, text: str, *, final: bool = False) -> str:
         """Take the next piece; what is settled, with the findings in it acted upon."""
         if self.blocked:
@@ -104,7 +103,7 @@ class Window(Link):
         if self.failure is not None:
             return text
         self.ended = final
-        if self._passive:
+        if not self.holding:
             return self._read_along(text, final=final)
         self._text += text
         return self._scan(final=final)
@@ -152,7 +151,7 @@ class Window(Link):
         self.flagged = self._action is Action.FLAG and not self.step.shadow
         released = (
             ""
-            if self._passive
+            if not self.holding
             else substitute(self._policy, self._action, text, findings, start=start, end=position)
         )
         if findings[-1].end == OPEN_END:
@@ -168,11 +167,11 @@ class Window(Link):
         self._text = text[cut:]
         self._offset += cut
         self._start = position - cut
-        self.held = 0 if self._passive else len(text) - position
+        self.held = len(text) - position if self.holding else 0
 
     def _fail(self, why: str) -> str:
         """Out of the pipeline; what is held goes out too, unless the failure ends the stream."""
-        rest = "" if self._passive else self._text[self._start :]
+        rest = self._text[self._start :] if self.holding else ""
         self._text, self.held = "", 0
         self.fail(self.step.failed(why))
         return "" if self.blocked else rest

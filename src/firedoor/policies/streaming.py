@@ -80,6 +80,7 @@ class StreamFilter:
         ]
         # What reads raw text must see it before anything changes it; it changes nothing itself.
         self._links = sorted(links, key=lambda link: not link.step.raw)
+        self._holding = any(link.holding for link in links)
         self._raw: list[str] | None = [] if any(isinstance(link, Whole) for link in links) else None
 
     @property
@@ -135,7 +136,7 @@ class StreamFilter:
             if link.blocked:
                 return self._cut(index, text)
             held = max(held, link.held)
-        room = min(self._seen >> _DELAY_SHIFT, _MOST_DELAY)
+        room = min(self._seen >> _DELAY_SHIFT, _MOST_DELAY) if self._holding else 0
         self._room = max(room, held >> 1) if held > _CHEAP else room
         return text
 
