@@ -18,7 +18,7 @@ calls scatter with the length of the answer, hence windows of at least `MIN_SAMP
 tolerance above 1.
 
 A known weakness comes with the first one: under an overload that lasts, the long-term mean follows
-the latency it causes and the limit creeps up, about twofold in seven minutes. A target that says
+the latency it causes and the limit creeps up, about twofold in six minutes. A target that says
 "too many" stops that; `max_concurrent` bounds it in any case.
 
 Sources: https://github.com/Netflix/concurrency-limits (Gradient2Limit, AIMDLimit, WindowedLimit);
