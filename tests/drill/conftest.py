@@ -24,7 +24,7 @@ def extractive() -> Iterator[ExtractiveServer]:
 
 @pytest.fixture
 def proxy(extractive: ExtractiveServer) -> Iterator[FaultProxy]:
-    with FaultProxy(f"{extractive.url}/v1") as proxy:
+    with FaultProxy(extractive.base_url) as proxy:
         yield proxy
 
 

@@ -15,7 +15,7 @@ Question: How do I push an item?"""
 
 @pytest.fixture
 def client(extractive: ExtractiveServer):
-    with openai.OpenAI(base_url=f"{extractive.url}/v1", api_key="none", max_retries=0) as client:
+    with openai.OpenAI(base_url=extractive.base_url, api_key="none", max_retries=0) as client:
         yield client
 
 

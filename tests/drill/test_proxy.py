@@ -178,7 +178,7 @@ def test_events_pass_one_by_one():
 
     with (
         LoopbackServer(Handler) as server,
-        FaultProxy(f"{server.url}/v1") as proxy,
+        FaultProxy(server.base_url) as proxy,
         openai.OpenAI(base_url=proxy.base_url, api_key="none", max_retries=0) as client,
     ):
         seen = []

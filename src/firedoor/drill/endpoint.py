@@ -76,7 +76,7 @@ def open_endpoint(
         why = f"no model here: {missing}" if choice is Choice.AUTO else "asked for"
         with extractive.ExtractiveServer() as server:
             yield Endpoint(
-                "extractive", f"{server.url}/v1", extractive.MODEL, "none", why, patience=0.5
+                "extractive", server.base_url, extractive.MODEL, "none", why, patience=0.5
             )
         return
     with contextlib.closing(model.ModelServer()) as running:

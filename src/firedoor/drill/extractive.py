@@ -25,6 +25,9 @@ NOTHING_TO_GO_BY = "The documentation given does not answer this."
 _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+|\n\s*\n")
 _WORD = re.compile(r"\w+")
 _ASKED = re.compile(r"(?:^|\n)\s*Question:\s*", re.IGNORECASE)
+_SAYING_NOTHING = re.compile(
+    "and|are|does|for|from|how|into|that|the|this|what|when|which|with", re.IGNORECASE
+)
 _HEADING = re.compile(r"^\[(?P<id>[\w.]+)\]\s*", re.MULTILINE)
 
 
@@ -46,7 +49,9 @@ def extract_answer(prompt: str) -> str:
     known = Counter(word for name, sentence in sentences for word in _words(f"{name} {sentence}"))
     best, best_score = "", 0.0
     for name, sentence in sentences:
-        score = sum(1 / known[word] for word in asked & _words(f"{name} {sentence}"))
+        # What a passage is called says more of what it is about than any one sentence in it.
+        named = asked & _words(name)
+        score = sum(1 / known[word] for word in asked & _words(f"{name} {sentence}")) + len(named)
         if score > best_score:
             best, best_score = f"{name}: {sentence}" if name else sentence, score
     return " ".join(best.split()) or NOTHING_TO_GO_BY
@@ -60,11 +65,14 @@ def _passages(text: str) -> list[tuple[str, str]]:
 
 def _words(text: str) -> set[str]:
     # A crude stem joins "pushes", "pushed" and "push"; the shortest words say nothing.
-    return {word.lower().rstrip("s") for word in _WORD.findall(text) if len(word) > 2}
+    words = (word.lower() for part in _WORD.findall(text) for word in part.split("_"))
+    return {
+        word.rstrip("s") for word in words if len(word) > 2 and not _SAYING_NOTHING.fullmatch(word)
+    }
 
 
 class ExtractiveServer(LoopbackServer):
-    """Chat completions by extraction, streamed and not, at `url + "/v1"`."""
+    """Chat completions by extraction, streamed and not, at `base_url`."""
 
     def __init__(self) -> None:
         super().__init__(_Handler)

@@ -33,6 +33,11 @@ class LoopbackServer(ThreadingHTTPServer):
         """Where it listens, as in `http://127.0.0.1:43211`."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    @property
+    def base_url(self) -> str:
+        """What an OpenAI client is given as its base URL."""
+        return f"{self.url}/v1"
+
     def start(self) -> Self:
         """Begin to serve."""
         self._thread = threading.Thread(

@@ -64,7 +64,7 @@ class Exchange:
 
 
 class FaultProxy(LoopbackServer):
-    """Passes `url + "/v1"` on to an OpenAI-compatible endpoint, failing as its board says.
+    """Passes `base_url` on to an OpenAI-compatible endpoint, failing as its board says.
 
     Args:
         upstream: The endpoint's base URL, `/v1` included where it has one.
@@ -86,11 +86,6 @@ class FaultProxy(LoopbackServer):
         self.exchanges: deque[Exchange] = deque(maxlen=EXCHANGES_KEPT)
         self.upstream = parts
         super().__init__(_Handler)
-
-    @property
-    def base_url(self) -> str:
-        """What a client is given as its base URL."""
-        return f"{self.url}/v1"
 
     def connect(self) -> http.client.HTTPConnection:
         """A fresh connection to the endpoint."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from firedoor.drill.corpus import Document
 
-__all__ = ["BANK", "Question", "draw"]
+__all__ = ["ABOUT_THE_VERSION", "BANK", "Question", "draw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +51,27 @@ BANK: tuple[Question, ...] = tuple(
 """Questions in a person's words, whose answer BM25 finds among its first three documents."""
 
 
+ABOUT_THE_VERSION = Question(
+    "Which function returns the Python version, and which is it here?", "platform.python_version"
+)
+"""The one question that needs a tool."""
+
+
 def draw(count: int, *, seed: int, documents: Sequence[Document]) -> tuple[Question, ...]:
-    """`count` questions, the same for the same seed: first from the bank, then one per document.
+    """`count` questions, the same for the same seed, one about the version second among them.
+
+    The others are from the bank; when it is used up, one per document.
 
     Raises:
         ValueError: If there are not so many.
     """
     chance = random.Random(seed)
-    drawn = chance.sample(BANK, k=min(count, len(BANK)))
-    rest = count - len(drawn)
+    wanted = max(count - 1, 0)
+    drawn = chance.sample(BANK, k=min(wanted, len(BANK)))
+    rest = wanted - len(drawn)
     if rest > len(documents):
-        raise ValueError(f"{count} questions asked for, at most {len(BANK) + len(documents)} known")
+        most = len(BANK) + len(documents) + 1
+        raise ValueError(f"{count} questions asked for, at most {most} known")
     drawn += [Question(f"What does {one.id} do?", one.id) for one in chance.sample(documents, rest)]
-    return tuple(drawn)
+    drawn.insert(1, ABOUT_THE_VERSION)
+    return tuple(drawn[:count])

@@ -81,7 +81,8 @@ class RichScreen:
         }[endpoint.kind]
         facts.add_row("endpoint", f"{escape(endpoint.model)} · {escape(nature)}")
         facts.add_row("", f"[dim]{escape(endpoint.why)}[/]")
-        facts.add_row("client", f"openai over HTTP, through a faulty proxy at {opening.proxy_url}")
+        where = opening.proxy_url.removeprefix("http://")
+        facts.add_row("client", f"openai over HTTP, through a fault proxy at {where}")
         facts.add_row(
             "documents",
             f"{opening.documents} docstrings of Python {opening.python}, "
@@ -195,32 +196,50 @@ def _missed(observation: Observation) -> str:
 
 
 def _narrow(decisions: Iterable[fd.Decision]) -> Table:
-    table = Table(
-        title="Decisions", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0), pad_edge=False, expand=True,
-    )  # fmt: skip
-    for name in ("time\njourney", "route\nmodel", "outcome\nfinish"):
-        table.add_column(name, no_wrap=True)
-    for name in ("latency\nfirst tok", "tokens\nredacted"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("fault\nerror", overflow="ellipsis", no_wrap=True)
+    table = _table()
+    table.add_column("time\n", width=8)
+    table.add_column("route\nmodel", width=21, overflow="ellipsis")
+    table.add_column("outcome\nfinish", width=9)
+    table.add_column("latency\nfirst", width=8, justify="right")
+    table.add_column("tokens\nredacted", width=8, justify="right")
+    table.add_column("fault\nerror", ratio=1, overflow="ellipsis")
+    journey: str | None = None
     for one in decisions:
+        if one.journey != journey:
+            journey = one.journey
+            table.add_row("", Text(journey or "no journey", style="bold"))
         table.add_row(
-            Text(f"{_time(one)}\n{one.journey or ''}"),
-            Text(f"{one.route}\n{one.model or ''}"),
-            Text.assemble(_outcome(one), f"\n{_finish(one)}"),
-            Text(f"{_seconds(one.latency_s)}\n{_seconds(one.first_token_s)}"),
-            Text(f"{_tokens(one)}\n{_redacted(one)}"),
-            Text(f"{one.fault or ''}\n{one.error_type or ''}"),
+            _time(one),
+            _two(one.route, one.model),
+            _two(_outcome(one), _finish(one)),
+            _two(_seconds(one.latency_s), _seconds(one.first_token_s)),
+            _two(_tokens(one), _redacted(one)),
+            _two(one.fault, (one.error_type or "").rpartition(".")[2]),
         )
     return table
 
 
+def _table() -> Table:
+    return Table(
+        title="Decisions",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=0,
+        expand=True,
+    )
+
+
+def _two(upper: str | Text | None, lower: str | None) -> Text:
+    """Two lines; one where there is no second."""
+    text = Text(no_wrap=True)
+    text.append(upper if isinstance(upper, Text) else Text(upper or ""))
+    return text.append(f"\n{lower}", style="dim") if lower else text
+
+
 def _wide(decisions: Iterable[fd.Decision]) -> Table:
-    table = Table(
-        title="Decisions", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0), pad_edge=False,
-    )  # fmt: skip
+    table = _table()
     for name in ("time", "journey", "route", "model", "outcome"):
         table.add_column(name, no_wrap=True)
     for name in ("latency", "first tok", "tokens"):

@@ -1,0 +1,56 @@
+"""Every example runs as it stands, in a process of its own, with no key and no network."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+SAYS = {
+    "quickstart": ["llm:answer", "gpt-5-mini", "answered", "'journey': 'checkout-help'"],
+    "streaming": ["answered, truncated: False", "failed, truncated: True"],
+    "async_calls": ["tool:carrier answered", "llm:answer answered gpt-5-mini"],
+    "opentelemetry_wiring": ['"name": "chat gpt-5-mini"', '"name": "handle POST /chat"'],
+}
+
+
+def run(name: str, *more: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *more, str(EXAMPLES / f"{name}.py")],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env={key: value for key, value in os.environ.items() if not key.startswith("OPENAI_")},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return done.stdout
+
+
+def test_every_example_is_here():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SAYS)
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_an_example_does_what_it_says(name):
+    out = run(name)
+    for line in SAYS[name]:
+        assert line in out
+    assert "ana@example.com" not in out
+
+
+def test_the_wiring_example_nests_the_call_in_the_applications_own_span():
+    decoder, text, spans = json.JSONDecoder(), run("opentelemetry_wiring").lstrip(), {}
+    while text:
+        span, end = decoder.raw_decode(text)
+        spans[span["name"]] = span
+        text = text[end:].lstrip()
+    root = spans["handle POST /chat"]
+    assert {span["context"]["trace_id"] for span in spans.values()} == {root["context"]["trace_id"]}
+    assert root["parent_id"] is None
+    assert spans["chat gpt-5-mini"]["parent_id"] is not None

@@ -1,0 +1,167 @@
+"""The drill from end to end, on the extractive answerer: nothing in it is scripted but the faults."""
+
+import contextlib
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+import firedoor as fd
+from firedoor.drill import scenes
+from firedoor.drill.endpoint import Choice
+from firedoor.drill.faults import FaultKind
+from firedoor.drill.plants import Plants
+from firedoor.drill.run import Settings, run
+from firedoor.drill.screen import JsonScreen, RichScreen
+from firedoor.drill.stage import Expectation, Scene
+
+
+def settings(tmp_path, **more) -> Settings:
+    given = Settings(
+        questions=3, endpoint=Choice.EXTRACTIVE, spans=tmp_path / "out" / "spans.jsonl"
+    )
+    return replace(given, **more)
+
+
+class Watcher(JsonScreen):
+    """Sees a run and prints nothing."""
+
+    def closed(self, report):
+        """Nothing."""
+
+
+@pytest.fixture(scope="module", params=["redacted", "none"])
+def report(request, tmp_path_factory):
+    """One whole run, read by many tests."""
+    folder = tmp_path_factory.mktemp(request.param)
+    return run(settings(folder, capture=request.param), Watcher())
+
+
+def take(report, name):
+    return next(one for one in report.takes if one.scene.name == name)
+
+
+def test_the_drill_observes_what_it_should(report):
+    missed = [
+        (one.scene.name, each)
+        for one in report.takes
+        for each in one.observations
+        if not each.passed
+    ]
+    assert missed == []
+    assert [each for each in report.checks if not each.passed] == []
+    assert report.passed
+
+
+def test_every_fault_of_the_proxy_has_a_scene():
+    assert {str(kind) for kind in FaultKind} <= {scene.name for scene in scenes.failing()}
+
+
+def test_every_decision_has_its_span_in_the_file(report):
+    """And the file holds whole lines of JSON, the requests' spans with them."""
+    lines = report.opening.settings.spans.read_text().splitlines()
+    spans = [json.loads(line) for line in lines]
+    names = [span["name"] for span in spans]
+    assert report.spans == len(spans) > len(report.decisions)
+    assert names.count("chat extractive") == len([d for d in report.decisions if d.kind == "llm"])
+    assert names.count("retrieval stdlib-docs") == len(report.takes)
+
+
+def test_no_planted_secret_is_written_anywhere(report):
+    """Neither as it was planted nor any half of it."""
+    written = report.opening.settings.spans.read_text() + json.dumps(report.to_dict())
+    for name, secret in Plants.grow(report.opening.settings.seed).named().items():
+        half = len(secret.removesuffix("@example.com")) // 2 + 1
+        assert secret not in written, name
+        assert secret[:half] not in written, name
+
+
+def test_texts_are_recorded_only_when_asked_for(report):
+    texts = [one.output_text for one in report.decisions if one.output_text]
+    assert bool(texts) == (report.opening.settings.capture == "redacted")
+
+
+def test_the_polite_ending_is_told_from_an_answer(report):
+    """The worst case: the client saw nothing wrong."""
+    cut = take(report, "cut")
+    assert cut.answer.error is None
+    assert (cut.decision.outcome, cut.decision.truncated) == (fd.Outcome.FAILED, True)
+
+
+def test_streams_tell_their_first_token(report):
+    streamed = take(report, "streamed").decision
+    assert 0 < streamed.first_token_s <= streamed.latency_s
+    assert take(report, "whole").decision.first_token_s is None
+
+
+def test_users_are_known_by_a_token_only(report):
+    users = {one.user for one in report.decisions}
+    assert len(users) == 2
+    assert scenes.USER not in users
+
+
+def test_the_same_seed_asks_the_same(tmp_path):
+    """So that two runs can be compared."""
+
+    def asked(seed):
+        watched = run(settings(tmp_path, seed=seed, questions=4), Watcher())
+        return [
+            (one.scene.name, one.answer.question, one.decision.outcome) for one in watched.takes
+        ]
+
+    assert asked(5) == asked(5) != asked(6)
+
+
+def test_a_scene_that_is_not_recorded_as_expected_fails_the_drill(tmp_path, monkeypatch):
+    """The exit code cannot be zero by luck: a wrong record is a failure, and shown."""
+
+    def play(stage):
+        answer = stage.copilot.ask(next(stage.questions).text, user="u")
+        return answer, [Expectation("outcome", lambda a: a.decisions[-1].outcome, "blocked")]
+
+    monkeypatch.setattr(scenes, "failing", lambda: [Scene("wrong", "A lie", "It is one.", play)])
+    out = io.StringIO()
+    report = run(settings(tmp_path), RichScreen(Console(file=out, width=80), fd.Redactor()))
+    assert not report.passed
+    assert "expected blocked, observed answered" in out.getvalue()
+    assert "expectations failed" in out.getvalue()
+
+
+def test_a_secret_that_gets_out_fails_the_drill(tmp_path, monkeypatch):
+    """The drill reads its own output: here the journey's name is public and holds a planted value."""
+    monkeypatch.setattr(Plants, "named", lambda self: {"journey": "docs-help"})
+    report = run(settings(tmp_path, questions=1), Watcher())
+    leaked = [each for each in report.checks if not each.passed]
+    assert [each.label.split()[0] for each in leaked] == ["journey"]
+    assert not report.passed
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_screen_fits_its_width(tmp_path, width):
+    """No line is wider than the screen, nor is a secret on it."""
+    out = io.StringIO()
+    report = run(settings(tmp_path), RichScreen(Console(file=out, width=width), fd.Redactor()))
+    lines = out.getvalue().splitlines()
+    assert max(len(line) for line in lines if str(tmp_path) not in line) <= width
+    for heading in ("endpoint", "Healthy", "Faults", "Decisions", "Checked"):
+        assert any(heading in line for line in lines)
+    assert sum("llm:answer" in line for line in lines) == len(report.takes)
+    for secret in Plants.grow(7).named().values():
+        assert secret not in out.getvalue()
+
+
+def test_off_a_terminal_there_is_no_motion_and_no_colour(tmp_path):
+    out = io.StringIO()
+    run(settings(tmp_path, questions=1), RichScreen(Console(file=out, width=80), fd.Redactor()))
+    assert "\x1b" not in out.getvalue()
+
+
+def test_the_json_screen_prints_one_document(tmp_path, capsys):
+    report = run(settings(tmp_path, questions=1), JsonScreen())
+    with contextlib.suppress(KeyError):
+        printed = json.loads(capsys.readouterr().out)
+    assert printed["passed"] is report.passed
+    assert len(printed["scenes"]) == 1 + len(scenes.failing())
+    assert printed["spans"]["count"] == report.spans
