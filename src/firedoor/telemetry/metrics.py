@@ -190,11 +190,14 @@ class Total:
 
     def add(self, values: tuple[Any, ...], amount: float) -> None:
         """Add to the sum of the attributes that have these values, in the order of the keys."""
+        sums = self._sums
         with self._lock:
-            sums = self._sums
-            if values not in sums and len(sums) >= _MAX_SERIES:
-                values = ()
-            sums[values] = sums.get(values, 0) + amount
+            if values in sums:
+                sums[values] += amount
+            elif len(sums) < _MAX_SERIES:
+                sums[values] = amount
+            else:
+                sums[()] = sums.get((), 0) + amount
 
     def observe(self, options: CallbackOptions) -> Iterable[Observation]:  # noqa: ARG002
         """Every sum so far."""

@@ -140,7 +140,7 @@ class Maker:
             trace_id,
             ids.generate_span_id(),
             is_remote=False,
-            trace_flags=_FLAGS[decision.is_sampled() | random << 1],
+            trace_flags=_FLAGS[decision.is_sampled() + (2 if random else 0)],
             trace_state=sampled.trace_state,
         )
         on_end = tracer._tracer_metrics.start_span(parent, decision)

@@ -67,13 +67,14 @@ class Spans:
         schema_url: The convention that the attributes follow.
     """
 
-    __slots__ = ("_maker", "_provider", "_schema_url", "tracer")
+    __slots__ = ("_asked", "_maker", "_provider", "_schema_url", "tracer")
 
     def __init__(
         self, provider: TracerProvider | None = None, schema_url: str | None = None
     ) -> None:
         self._provider = provider
         self._schema_url = schema_url
+        self._asked = False
         self._maker: _Maker | None = None
         self.tracer: Tracer | None = None
         self._resolve()
@@ -82,6 +83,10 @@ class Spans:
         """The maker for the provider there is by now; None while the global one is not set."""
         provider = self._provider
         if provider is None:
+            # Asked on every call until there is one; the private name is only a shorter way.
+            if self._asked and getattr(trace, "_TRACER_PROVIDER", self) is None:
+                return None
+            self._asked = True
             provider = trace.get_tracer_provider()
             if isinstance(provider, ProxyTracerProvider):
                 return None
@@ -216,7 +221,7 @@ class _ThroughApi:
         held: Any = getattr(span, "attributes", None)
         limits: Any = getattr(self._tracer, "_span_limits", None)
         limit = getattr(limits, "max_span_attributes", _DEFAULT_LIMIT)
-        if held and limit is not None and len(held) + len(attributes) > limit:
+        if held is not None and limit is not None and len(held) + len(attributes) > limit:
             attributes = within(attributes, held, limit)
         span.set_attributes(attributes)
         span.end(end_ns)
