@@ -19,7 +19,7 @@ from firedoor.errors import (
 )
 from firedoor.privacy import Redactor
 from firedoor.records import AttemptRecord, Decision
-from firedoor.shell.call import Attempt
+from firedoor.shell.attempt import Attempt
 from firedoor.shell.guard import Guard
 from firedoor.shell.route import ROUTED
 from firedoor.shell.scope import Request, current_attempt, current_request, wrap

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
@@ -12,11 +12,13 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from firedoor.clock import SYSTEM_CLOCK, Clock
+from firedoor.config import Canned, Tier
 from firedoor.errors import ConfigurationError
 from firedoor.extraction import Extractors
 from firedoor.privacy import Redactor
 from firedoor.records import Decision
 from firedoor.shell.guard import Guard
+from firedoor.shell.plan import Plan, ladder_of
 from firedoor.shell.route import Route
 from firedoor.shell.runtime import Runtime
 from firedoor.shell.scope import Request
@@ -105,6 +107,7 @@ class Firedoor:
         name: str,
         *,
         model: str | None = None,
+        tiers: Sequence[Tier | Canned] | None = None,
         provider: str | None = None,
         prompt: str | None = None,
     ) -> Guard:
@@ -114,10 +117,13 @@ class Firedoor:
             name: The route is `llm:name`.
             model: The model the application asks for. A function that declares a `model`
                 parameter has it filled in.
+            tiers: A ladder of models instead, best first; a `Canned` response may be last. A
+                tier that fails by the provider's fault gives way to the next.
             provider: The provider in OpenTelemetry's words (`openai`, `anthropic`, ...), where
                 the response does not tell.
             prompt: The name of the prompt used, for the record.
         """
+        ladder = ladder_of(name, model, tiers)
         return Guard(
             Route(
                 self._runtime,
@@ -126,6 +132,7 @@ class Firedoor:
                 model=model,
                 provider=provider,
                 prompt=prompt,
+                plan=None if ladder is None else Plan(ladder),
             )
         )
 

@@ -7,28 +7,31 @@ guarded function noticing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from opentelemetry.context import Context, attach, get_current
+from opentelemetry.context import get_current
 
+from firedoor.core.flow import Pause, Serve, Try
 from firedoor.errors import Denied
 from firedoor.extraction import Extract, parameters
 from firedoor.records import Decision, OpenDecision
+from firedoor.shell.attempt import NOTHING, Attempt
+from firedoor.shell.canned import respond
+from firedoor.shell.captured import captured
+from firedoor.shell.ladder import Ladder
 from firedoor.shell.route import ROUTED, Binding, Route
 from firedoor.shell.runtime import Ending
-from firedoor.shell.scope import ATTEMPT_KEY, REQUEST_KEY, SPAN_KEY, new_id, restore
-from firedoor.shell.streams import proxy_for
+from firedoor.shell.scope import REQUEST_KEY, SPAN_KEY, new_id
+from firedoor.shell.streams import BrokenStreamError
 from firedoor.types import Fault, Outcome, RouteKind, Source, ToolCall
 
-__all__ = ["Attempt", "Call"]
+__all__ = ["Call"]
 
 MAX_SOURCES = 64
-MAX_CAPTURED = 8_192
-_MAX_READ = 8 * MAX_CAPTURED
-_NOTHING: Any = object()
+TRUNCATED = Ending(Outcome.FAILED, Fault.TARGET, "truncated")
+"""A provider's stream that stopped without saying that it had finished."""
+_REPLIES = (Outcome.ANSWERED, Outcome.CANNED, Outcome.REFUSED)
 
 
 class Call:
@@ -42,6 +45,7 @@ class Call:
         "context",
         "decision",
         "found",
+        "ladder",
         "model",
         "record",
         "request",
@@ -85,6 +89,7 @@ class Call:
             elif alias is None:
                 alias = binding.default_model
         self.model = alias
+        self.ladder: Ladder | None = None
         if alias is not None:
             record.alias = record.model = runtime.clean(alias, self.found)
         if named:
@@ -101,6 +106,9 @@ class Call:
             runtime.internal("telemetry", error)
         self.context = entries
         self.started = runtime.now()
+        deadline = request.deadline if request is not None else None
+        if route.plan is not None or deadline is not None:
+            self.ladder = Ladder(self, route.plan or route.single(alias), deadline)
 
     @classmethod
     def open(cls, route: Route, named: Mapping[str, Any], binding: Binding | None) -> Call | None:
@@ -123,6 +131,7 @@ class Call:
         call.decision = None
         call.span = None
         call.model = route.alias
+        call.ladder = None
         call.context = {**get_current()}
         call._begun = False
         call._open = []
@@ -138,7 +147,7 @@ class Call:
                     for k, v in kept.items()
                 }
             if runtime.capture == "redacted":
-                self.record.input_text = self._captured(named)
+                self.record.input_text = captured(named, runtime.redactor)
         except Exception as error:
             runtime.internal("arguments", error)
 
@@ -148,36 +157,127 @@ class Call:
         return self
 
     def __next__(self) -> Attempt:
-        if self._begun:
+        if self.ladder is None:
+            return self._only()
+        while isinstance(step := self._climb(), Pause):
+            self.runtime.clock.sleep(step.seconds)
+        if step is None:
             raise StopIteration
-        self._begun = True
-        return Attempt(self, self.model)
+        return self._attempt(step)
 
     def __aiter__(self) -> AsyncIterator[Attempt]:
         return self
 
     async def __anext__(self) -> Attempt:
+        if self.ladder is None:
+            try:
+                return self._only()
+            except StopIteration:
+                raise StopAsyncIteration from None
+        while isinstance(step := self._climb(), Pause):
+            await self.runtime.clock.asleep(step.seconds)
+        if step is None:
+            raise StopAsyncIteration
+        return self._attempt(step)
+
+    def _only(self) -> Attempt:
+        if self._begun:
+            raise StopIteration
+        self._begun = True
+        return Attempt(self, self.model)
+
+    def _climb(self) -> Try | Pause | None:
+        """The next step down the ladder; None if there is nothing more to try."""
+        ladder = self.ladder
+        if ladder is None or not self._open or ladder.standing:
+            return None
         try:
-            return next(self)
-        except StopIteration:
-            raise StopAsyncIteration from None
+            step = ladder.step()
+        except Denied as denied:
+            self.fail(denied)
+            raise
+        return None if isinstance(step, Serve) else step
+
+    def _attempt(self, step: Try) -> Attempt:
+        plan = self.route.plan
+        model = self.model if plan is None else step.tier.model
+        attempt = Attempt(self, model, step.number, tier=step.index, timeout=step.timeout)
+        attempt.first_token_within = step.first_token
+        attempt.idle_within = step.tier.idle
+        if model is not None:
+            self.record.model = attempt.clean_model = self.runtime.clean(model, self.found)
+        self.record.tier = step.index
+        if self.ladder is not None:
+            self.ladder.current = attempt
+        return attempt
 
     # Endings -------------------------------------------------------------------------------
 
-    def succeed(self, result: Any) -> None:
+    def succeed(self, result: Any, attempt: Attempt | None = None) -> None:
         """The guarded code returned `result` (or nothing was recorded in the block)."""
         if not self._open:
             return
         ended = self.runtime.now()
         record = self.record
         record.outcome = Outcome.ANSWERED
-        if result is not _NOTHING:
+        if result is not NOTHING:
             try:
                 self._read(result)
             except Exception as error:
                 record.notes = (*record.notes, "the result could not be read")
                 self.runtime.internal("extraction", error)
+        self._note(attempt, None, ended)
         self._finish(ended)
+
+    def attempt_failed(self, attempt: Attempt, error: BaseException) -> bool:
+        """An attempt raised; whether the call goes on to another one or a safe response.
+
+        If it does not, the call is finished, and the error is the application's to see.
+        """
+        ladder = self.ladder
+        if ladder is None or not self._open:
+            self.fail(error)
+            return False
+        try:
+            if ladder.failed(attempt, error, self.runtime.ending(error)):
+                return True
+            ladder.tell(error)
+        except Exception as fault:
+            self.runtime.internal("ladder", fault)
+        self.fail(error)
+        return False
+
+    def stream_failed(self, attempt: Attempt, error: BaseException) -> bool:
+        """A stream broke before its first content; whether another attempt may begin one."""
+        ladder = self.ladder
+        if ladder is None or not self._open:
+            return False
+        try:
+            ending = (
+                TRUNCATED
+                if isinstance(error, BrokenStreamError)
+                else self.runtime.ending(error, streaming=True)
+            )
+            return ladder.failed(attempt, error, ending)
+        except Exception as fault:
+            self.runtime.internal("ladder", fault)
+            return False
+
+    def respond(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, stream: bool) -> Any:
+        """The safe response, when the ladder has come down to it; finishes the call."""
+        ladder = self.ladder
+        if ladder is None or ladder.served is None:
+            raise AssertionError("a call without an attempt")
+        try:
+            value = respond(ladder.served.tier, args, kwargs, stream=stream)
+        except BaseException as error:
+            self.fail(error)
+            raise
+        self.record.outcome = Outcome.CANNED
+        self.record.tier = ladder.served.index
+        self.record.fault = ladder.blame()
+        self._finish(self.runtime.now())
+        return value
 
     def fail(self, error: BaseException) -> None:
         """The guarded code, or a gate of ours, raised."""
@@ -192,6 +292,7 @@ class Call:
     def end_stream(
         self,
         extract: Extract | None,
+        attempt: Attempt,
         *,
         ending: Ending | None,
         chunks: int,
@@ -205,7 +306,7 @@ class Call:
         record.chunks = chunks
         record.idle_gap_s = gap
         if first is not None:
-            record.first_token_s = first - self.started
+            record.first_token_s = attempt.first_token_s = first - self.started
         if extract is not None:
             try:
                 self._fill(extract)
@@ -218,8 +319,19 @@ class Call:
             self._apply(ending)
         elif complete is False:
             record.truncated = True
-            self._apply(Ending(Outcome.FAILED, Fault.TARGET, "truncated"))
+            ending = TRUNCATED
+            self._apply(ending)
+        self._note(attempt, ending, ended)
         self._finish(ended)
+
+    def _note(self, attempt: Attempt | None, ending: Ending | None, now: float) -> None:
+        """Write the attempt that ended the call into the ledger, once."""
+        ladder = self.ladder
+        if ladder is not None and attempt is not None and attempt is ladder.current:
+            try:
+                ladder.note(attempt, ending, now)
+            except Exception as error:
+                self.runtime.internal("ladder", error)
 
     def _apply(self, ending: Ending) -> None:
         record = self.record
@@ -239,7 +351,7 @@ class Call:
         elif kind is RouteKind.RETRIEVAL:
             self._fill(extractors.extract_retrieval(result, MAX_SOURCES))
         elif self.runtime.capture == "redacted":
-            self.record.output_text = self._captured(result)
+            self.record.output_text = captured(result, self.runtime.redactor)
 
     def _fill(self, extract: Extract) -> None:
         record = self.record
@@ -274,16 +386,7 @@ class Call:
         if self.runtime.capture == "redacted":
             text = extract.text if self.route.kind is RouteKind.LLM else extract.documents
             if text:
-                record.output_text = self._captured(text)
-
-    def _captured(self, value: Any) -> str:
-        """`value` as redacted text of bounded length.
-
-        Cut only after redaction: a secret cut in two would match no detector.
-        """
-        redacted = self.runtime.redactor.redact(_readable(value))
-        text = redacted if isinstance(redacted, str) else json.dumps(redacted, ensure_ascii=False)
-        return text if len(text) <= MAX_CAPTURED else text[:MAX_CAPTURED] + "…"
+                record.output_text = captured(text, self.runtime.redactor)
 
     def _finish(self, ended: float) -> None:
         try:
@@ -295,6 +398,13 @@ class Call:
         record.latency_s = ended - self.started
         if self.found:
             record.redactions = self.found
+        ladder = self.ladder
+        if ladder is not None:
+            record.attempts = tuple(ladder.ledger)
+            if record.tier > 0 and record.outcome in _REPLIES:
+                record.degraded = True
+                if record.outcome is Outcome.ANSWERED:
+                    record.outcome = Outcome.DEGRADED
         decision = self.decision = record.freeze()
         if self.span is not None:
             try:
@@ -312,115 +422,3 @@ class Call:
     def finished(self) -> bool:
         """Whether the decision is made."""
         return not self._open
-
-
-def _readable(value: Any, depth: int = 8) -> Any:
-    """Plain JSON shapes; an object that is neither is named by its type, never by its repr."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, str):
-        # Never cut before redaction, and not worth the time when it is a whole book.
-        return value if len(value) <= _MAX_READ else f"<{len(value)} characters>"
-    if isinstance(value, bytes):
-        return f"<{len(value)} bytes>"
-    if depth == 0:
-        return "…"
-    if isinstance(value, Mapping):
-        return {str(k): _readable(v, depth - 1) for k, v in list(value.items())[:256]}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_readable(v, depth - 1) for v in list(value)[:256]]
-    return f"<{type(value).__name__}>"
-
-
-class Attempt:
-    """One try, as a `with` block: what the block form and `fd.current_attempt()` hand out.
-
-    Attributes:
-        model: The model to call: the alias asked for, after switches and tiers.
-        number: 1 for the first attempt of the call.
-        timeout: Seconds this attempt may take, or None.
-    """
-
-    __slots__ = ("_call", "_handed", "_own", "_previous", "_result", "model", "number", "timeout")
-
-    def __init__(self, call: Call, model: str | None, number: int = 1) -> None:
-        self._call = call
-        self.model: Any = model
-        self.number = number
-        self.timeout: float | None = None
-        self._handed = False
-        self._result = _NOTHING
-        self._own: Context | None = None
-        self._previous: Context | None = None
-
-    @property
-    def decision(self) -> Decision | None:
-        """The call's decision once it has ended; None before."""
-        return self._call.decision
-
-    @property
-    def finished(self) -> bool:
-        """Whether the call has ended."""
-        return self._call.finished
-
-    def fill(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The keyword arguments with the model (and timeout) the function declares."""
-        binding = self._call.binding
-        if binding is None:
-            return kwargs
-        kwargs = binding.with_model(args, kwargs, self.model)
-        if self.timeout is not None and binding.accepts_timeout and kwargs.get("timeout") is None:
-            kwargs = {**kwargs, "timeout": self.timeout}
-        return kwargs
-
-    def enter_context(self) -> Context:
-        """The context the guarded code runs in: its span and this attempt are current."""
-        own = self._own
-        if own is None:
-            call = self._call
-            own = self._own = Context({**call.context, ATTEMPT_KEY: self})
-        return own
-
-    def again(self) -> Self:
-        """Ready to be entered once more, for a value that was returned before it was there."""
-        self._handed = False
-        return self
-
-    def __enter__(self) -> Self:
-        self._previous = get_current()
-        attach(self.enter_context())
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._own is not None and self._previous is not None:
-            restore(self._own, self._previous)
-        if error is not None:
-            self._call.fail(error)
-        elif not self._handed:
-            self._call.succeed(self._result)
-
-    def record(self, result: Any) -> Any:
-        """Tell what the provider answered, in the block form; returns it.
-
-        A stream comes back as a proxy: read that one, so that it is timed and told of. The call
-        then ends with the stream, even after the block.
-        """
-        return self.take(result)
-
-    def take(self, result: Any) -> Any:
-        """Keep `result` for the record, or put a watching proxy around a stream."""
-        try:
-            proxy = proxy_for(result, self._call, self)
-        except Exception as error:
-            self._call.runtime.internal("stream", error)
-            proxy = None
-        if proxy is None:
-            self._result = result
-            return result
-        self._handed = True
-        return proxy

@@ -11,9 +11,11 @@ from typing import Any, TypeVar, cast
 import wrapt
 
 from firedoor.errors import ConfigurationError
-from firedoor.shell.call import Attempt, Call
+from firedoor.shell.attempt import Attempt
+from firedoor.shell.call import Call
 from firedoor.shell.route import Binding, Route
 from firedoor.shell.scope import current_attempt
+from firedoor.shell.waiting import within
 
 __all__ = ["Guard", "GuardedFunction"]
 
@@ -58,17 +60,21 @@ class Guard:
             )
         _refuse_double(inner, self._route)
         made: Any = GuardedFunction(function, self._wrapper(_flavour_of(inner)))  # type: ignore[arg-type]
-        return cast(F, made)
+        return cast("F", made)
 
     def _wrapper(self, target: Any) -> Callable[..., Any]:
         route = self._route
         runtime = route.runtime
         bindings: list[Binding | None] = [None, None]
+        streams = inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
 
         def bind(wrapped: Any, instance: Any) -> Binding:
             # A bound method's signature lacks `self`, so the two are read apart.
             found = bindings[instance is not None] = Binding.of(wrapped)
             return found
+
+        def restart(wrapped: Any, args: Any, kwargs: Any) -> Callable[[Attempt], Any]:
+            return lambda attempt: wrapped(*args, **attempt.fill(args, kwargs))
 
         def sync(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
             binding = bindings[instance is not None] or bind(wrapped, instance)
@@ -78,10 +84,11 @@ class Guard:
             call = Call.open(route, named, binding)
             if call is None:
                 return wrapped(*args, **binding.with_model(args, kwargs, route.alias))
+            again = restart(wrapped, args, kwargs) if call.ladder is not None else None
             for attempt in call:
                 with attempt:
-                    return attempt.take(wrapped(*args, **attempt.fill(args, kwargs)))
-            raise AssertionError("a call without an attempt")
+                    return attempt.take(wrapped(*args, **attempt.fill(args, kwargs)), again)
+            return call.respond(args, kwargs, stream=streams)
 
         async def asynchronous(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
             binding = bindings[instance is not None] or bind(wrapped, instance)
@@ -91,10 +98,12 @@ class Guard:
             call = Call.open(route, named, binding)
             if call is None:
                 return await wrapped(*args, **binding.with_model(args, kwargs, route.alias))
+            again = restart(wrapped, args, kwargs) if call.ladder is not None else None
             async for attempt in call:
                 with attempt:
-                    return attempt.take(await wrapped(*args, **attempt.fill(args, kwargs)))
-            raise AssertionError("a call without an attempt")
+                    work = wrapped(*args, **attempt.fill(args, kwargs))
+                    return attempt.take(await within(runtime.clock, attempt.timeout, work), again)
+            return call.respond(args, kwargs, stream=False)
 
         # A generator function returns at once, and what it returns is a stream like any other.
         return asynchronous if inspect.iscoroutinefunction(target) else sync
@@ -103,7 +112,12 @@ class Guard:
 
     def __enter__(self) -> Attempt:
         call = self._open()
-        attempt = next(call)
+        attempt = next(call, None)
+        if attempt is None:
+            raise ConfigurationError(
+                f"door.{self._route.kind}({self._route.name!r}) as a block has no tier to run: "
+                "a canned response needs the decorator or the .attempts() form"
+            )
         self._entered.append(attempt)
         return attempt.__enter__()
 
@@ -118,7 +132,9 @@ class Guard:
         if attempt is None or attempt not in self._entered:
             attempt = self._entered[-1]
         self._entered.remove(attempt)
-        attempt.__exit__(kind, error, trace)
+        if attempt.__exit__(kind, error, trace) and error is not None:
+            # The ladder has more, but a block runs once: `attempts()` is the form that goes on.
+            attempt.give_up(error)
 
     async def __aenter__(self) -> Attempt:
         return self.__enter__()

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from firedoor.config import Tier
 from firedoor.errors import ConfigurationError
+from firedoor.shell.plan import Plan
 from firedoor.shell.runtime import Runtime
 from firedoor.types import Effect, RouteKind
 
@@ -24,7 +26,7 @@ accept `answer(messages)`.
 class Route:
     """One guarded function: its kind and name, and what every record of it has in common."""
 
-    __slots__ = ("alias", "depth", "id", "kind", "name", "provider", "runtime", "template")
+    __slots__ = ("alias", "depth", "id", "kind", "name", "plan", "provider", "runtime", "template")
 
     def __init__(
         self,
@@ -37,6 +39,7 @@ class Route:
         prompt: str | None = None,
         effect: str | None = None,
         depth: str | None = None,
+        plan: Plan | None = None,
     ) -> None:
         if not isinstance(name, str):
             raise ConfigurationError(
@@ -55,7 +58,8 @@ class Route:
         self.kind = kind
         self.name = name
         self.id = f"{kind}:{name}"
-        self.alias = model
+        self.plan = plan
+        self.alias = model if plan is None else plan.alias
         self.provider = provider
         self.depth = depth
         # Written into every record of the route at once; strings here are cleaned only once.
@@ -67,6 +71,10 @@ class Route:
         for field, value in (("provider", provider), ("prompt_name", prompt), ("effect", effect)):
             if value is not None:
                 self.template[field] = runtime.clean(value)
+
+    def single(self, model: str | None) -> Plan:
+        """The plan of a route that has none, for calls that must end by a deadline."""
+        return Plan((Tier(model or self.name),))
 
 
 @dataclass(frozen=True, slots=True)

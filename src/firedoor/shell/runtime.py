@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from firedoor.clock import Clock
 from firedoor.errors import Denied
 from firedoor.extraction import Extractors
-from firedoor.extraction.faults import attribute, error_type
+from firedoor.extraction.faults import attribute, error_type, fault_of_code
 from firedoor.privacy import Redactor, describe_exception
 from firedoor.records import Decision
 from firedoor.shell.reaper import REAPER
@@ -112,6 +112,10 @@ class Runtime:
         except Exception as fault:
             self.internal("attribution", fault)
             return Ending(outcome, None, type(error).__name__)
+
+    def told(self, code: str) -> Ending:
+        """What an error that a provider told of, without raising it, says of the call."""
+        return Ending(Outcome.FAILED, fault_of_code(code), self.clean(code))
 
     def publish(self, decision: Decision, request: Request | None) -> None:
         """Hand a finished decision to its request and to every listener."""

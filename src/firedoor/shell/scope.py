@@ -21,7 +21,7 @@ from firedoor.records import Decision
 from firedoor.types import Outcome
 
 if TYPE_CHECKING:
-    from firedoor.shell.call import Attempt
+    from firedoor.shell.attempt import Attempt
     from firedoor.shell.runtime import Runtime
 
 __all__ = ["Request", "current_attempt", "current_request", "wrap"]

@@ -8,8 +8,8 @@ nothing is held across a yield.
 from __future__ import annotations
 
 import contextvars
-import functools
 import types
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from enum import Enum
 from types import TracebackType
@@ -19,26 +19,26 @@ import wrapt
 from opentelemetry.context import Context, attach, get_current
 
 from firedoor.extraction import Extract
+from firedoor.shell.canned import CannedStream
 from firedoor.shell.runtime import Ending
 from firedoor.shell.scope import restore
+from firedoor.shell.waiting import within
 from firedoor.types import Outcome, RouteKind
 
 if TYPE_CHECKING:
-    from firedoor.shell.call import Attempt, Call
+    from firedoor.shell.attempt import Attempt
+    from firedoor.shell.call import Call
 
 __all__ = ["AsyncStream", "Pending", "StreamManager", "SyncStream", "Watch", "proxy_for"]
 
-# Conveniences of the SDKs that read a stream behind its `__next__`; they are led through ours.
-_DRAINING = frozenset(
-    {
-        "get_final_completion",
-        "get_final_message",
-        "get_final_response",
-        "get_final_text",
-        "until_done",
-    }
-)
 _LEFT = Ending(Outcome.ABANDONED, None, "abandoned")
+
+Restart = Callable[["Attempt"], Any]
+"""Makes the stream of another attempt; what an async function returns is to be awaited."""
+
+
+class BrokenStreamError(Exception):
+    """A stream ended before any content without saying that it was finished; never leaves here."""
 
 
 class Shape(Enum):
@@ -81,17 +81,21 @@ def _classify(kind: type) -> Shape:
     return Shape.PLAIN
 
 
-def proxy_for(result: Any, call: Call, attempt: Attempt) -> Any:
+def proxy_for(result: Any, call: Call, attempt: Attempt, restart: Restart | None = None) -> Any:
     """A watching proxy for a stream or a value yet to come; None for a finished value."""
     shape = _shape_of(type(result))
     if shape is Shape.PLAIN:
         return None
     if shape is Shape.AWAITABLE:
-        return Pending(result, call, attempt)
+        return Pending(result, call, attempt, restart)
     watch = Watch(call, attempt, result)
     if shape is Shape.ITERATOR:
+        if restart is not None and call.ladder is not None:
+            return FallbackStream(result, watch, restart)
         return SyncStream(result, watch)
     if shape is Shape.ASYNC_ITERATOR:
+        if restart is not None and call.ladder is not None:
+            return AsyncFallbackStream(result, watch, restart)
         return AsyncStream(result, watch)
     if shape is Shape.MANAGER:
         return StreamManager(result, watch)
@@ -107,14 +111,21 @@ class Watch:
     """
 
     __slots__ = (
-        "__weakref__", "_call", "_feed", "_reader", "chunks", "context", "first", "gap", "last",
-        "now", "runtime",
+        "__weakref__", "_feed", "_reader", "attempt", "call", "chunks", "context", "first", "gap",
+        "now", "provisional", "runtime",
     )  # fmt: skip
 
     def __init__(self, call: Call, attempt: Attempt, stream: Any) -> None:
         runtime = self.runtime = call.runtime
-        self._call = call
+        self.call = call
         self.now = runtime.now
+        self.provisional = False
+        self.begin(attempt, stream)
+        runtime.opened(self)
+
+    def begin(self, attempt: Attempt, stream: Any) -> None:
+        """Watch the stream of this attempt, from its first chunk."""
+        self.attempt = attempt
         self.context: Context | None = (
             attempt.enter_context()
             if isinstance(stream, types.GeneratorType | types.AsyncGeneratorType)
@@ -122,17 +133,15 @@ class Watch:
         )
         self._reader: Any = None
         self._feed: Callable[[Any], bool] = _any_content
-        if call.route.kind is RouteKind.LLM:
+        if self.call.route.kind is RouteKind.LLM:
             try:
-                self._reader = runtime.extractors.reader()
+                self._reader = self.runtime.extractors.reader(stream)
                 self._feed = self._reader.feed
             except Exception as error:
-                runtime.internal("extraction", error)
+                self.runtime.internal("extraction", error)
         self.chunks = 0
         self.first: float | None = None
         self.gap: float | None = None
-        self.last = 0.0
-        runtime.opened(self)
 
     def saw(self, chunk: Any, asked: float) -> None:
         """Note a chunk that was asked for at `asked`; never raises."""
@@ -178,13 +187,41 @@ class Watch:
         return step
 
     def ended(self) -> None:
-        """The stream was read to its end."""
-        self._end(None)
+        """The stream was read to its end, which a provider may have used to tell of an error."""
+        if not self.provisional:
+            self.finish()
+
+    def finish(self) -> None:
+        """End the call with the end of its stream."""
+        told = getattr(self._reader, "error", None)
+        self._end(None if told is None else self.runtime.told(told))
 
     def broke(self, error: BaseException) -> None:
         """Reading raised: the provider's fault, the application's, or the consumer's leaving."""
-        streaming = self._call.route.kind is RouteKind.LLM
+        if not self.provisional:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End the call with what reading its stream raised."""
+        streaming = self.call.route.kind is RouteKind.LLM
         self._end(self.runtime.ending(error, streaming=streaming))
+
+    def cut_short(self) -> bool:
+        """Whether the provider left without saying that it was finished, or told of an error."""
+        try:
+            reader = self._reader
+            return reader is not None and (
+                reader.error is not None or reader.result().complete is False
+            )
+        except Exception as error:
+            self.runtime.internal("extraction", error)
+            return False
+
+    def settle(self) -> None:
+        """From now on the stream is the user's: content was seen, or there is nothing else."""
+        self.provisional = False
+        if self.call.ladder is not None:
+            self.call.ladder.committed()
 
     def left(self, error: BaseException | None) -> None:
         """The consumer's `with` block around the stream is over."""
@@ -198,7 +235,7 @@ class Watch:
         self._end(_LEFT)
 
     def _end(self, ending: Ending | None) -> None:
-        if self._call.finished:
+        if self.call.finished:
             return
         extract: Extract | None = None
         try:
@@ -207,8 +244,13 @@ class Watch:
         except Exception as error:
             self.runtime.internal("extraction", error)
         try:
-            self._call.end_stream(
-                extract, ending=ending, chunks=self.chunks, first=self.first, gap=self.gap
+            self.call.end_stream(
+                extract,
+                self.attempt,
+                ending=ending,
+                chunks=self.chunks,
+                first=self.first,
+                gap=self.gap,
             )
         except Exception as error:
             self.runtime.internal("stream", error)
@@ -217,13 +259,6 @@ class Watch:
 def _any_content(chunk: Any) -> bool:
     """Routes that are not model calls stream values; each one is content."""
     return chunk is not None
-
-
-def _anthropic_text(event: Any) -> str | None:
-    """The text of an event, as `MessageStream.text_stream` gives it."""
-    if getattr(event, "type", None) != "content_block_delta":
-        return None
-    return event.delta.text if getattr(event.delta, "type", None) == "text_delta" else None
 
 
 class _Proxy(wrapt.ObjectProxy[Any]):
@@ -235,7 +270,7 @@ class _Proxy(wrapt.ObjectProxy[Any]):
 
     def __del__(self) -> None:
         watch = getattr(self, "_self_watch", None)
-        if watch is not None and not watch._call.finished:
+        if watch is not None and not watch.call.finished:
             watch.runtime.collected(watch)
 
 
@@ -252,27 +287,6 @@ class SyncStream(_Proxy):
 
     def __next__(self) -> Any:
         return self._self_step(self._self_advance)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "text_stream":
-            return self._texts()
-        found = getattr(self.__wrapped__, name)
-        return self._draining(found) if name in _DRAINING else found
-
-    def _draining(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(method)
-        def read_first(*args: Any, **kwargs: Any) -> Any:
-            for _ in self:
-                pass
-            return method(*args, **kwargs)
-
-        return read_first
-
-    def _texts(self) -> Iterator[str]:
-        for event in self:
-            text = _anthropic_text(event)
-            if text is not None:
-                yield text
 
     def send(self, value: Any) -> Any:
         """Resume a generator with a value."""
@@ -340,27 +354,6 @@ class AsyncStream(_Proxy):
         watch.saw(chunk, asked)
         return chunk
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "text_stream":
-            return self._texts()
-        found = getattr(self.__wrapped__, name)
-        return self._draining(found) if name in _DRAINING else found
-
-    def _draining(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        @functools.wraps(method)
-        async def read_first(*args: Any, **kwargs: Any) -> Any:
-            async for _ in self:
-                pass
-            return await method(*args, **kwargs)
-
-        return read_first
-
-    async def _texts(self) -> AsyncIterator[str]:
-        async for event in self:
-            text = _anthropic_text(event)
-            if text is not None:
-                yield text
-
     async def asend(self, value: Any) -> Any:
         """Resume an async generator with a value."""
         return await self._step(self.__wrapped__.asend, value)
@@ -404,13 +397,128 @@ class AsyncStream(_Proxy):
         return await (leave(kind, error, trace) if leave is not None else self.close())
 
 
+class FallbackStream(SyncStream):
+    """A stream that may still become another one: nothing is shown before its first content.
+
+    Once content is shown, what breaks is the consumer's to see, or is closed with the safe text;
+    two models' text is never spliced.
+    """
+
+    def __init__(self, stream: Any, watch: Watch, restart: Restart) -> None:
+        super().__init__(stream, watch)
+        watch.provisional = True
+        self._self_held: deque[Any] = deque()
+        self._self_restart = restart
+
+    def __next__(self) -> Any:
+        watch: Watch = self._self_watch
+        held: deque[Any] = self._self_held
+        while watch.provisional:
+            try:
+                held.append(super().__next__())
+            except StopIteration:
+                if watch.cut_short():
+                    self._replace(BrokenStreamError())
+                else:
+                    watch.settle()
+                    watch.finish()
+            except BaseException as error:
+                self._replace(error)
+            else:
+                if watch.first is not None:
+                    watch.settle()
+        return held.popleft() if held else super().__next__()
+
+    def _replace(self, error: BaseException) -> None:
+        """Go on with the stream of the next attempt, or let `error` be seen."""
+        watch: Watch = self._self_watch
+        call = watch.call
+        if not call.stream_failed(watch.attempt, error):
+            watch.settle()
+            if isinstance(error, BrokenStreamError):
+                watch.finish()
+                return
+            watch.fail(error)
+            raise error
+        self._self_held.clear()
+        for attempt in call:
+            with attempt:
+                stream = self._self_restart(attempt)
+                self._switch(attempt, stream)
+                return
+        watch.provisional = False
+        self._self_held.append(call.respond((), {}, stream=False))
+        self._self_advance = iter(()).__next__
+
+    def _switch(self, attempt: Attempt, stream: Any) -> None:
+        watch: Watch = self._self_watch
+        attempt.hand_over()
+        watch.begin(attempt, stream)
+        self.__wrapped__ = stream
+        self._self_step = watch.stepper()
+        self._self_advance = stream.__next__
+
+
+class AsyncFallbackStream(AsyncStream):
+    """The same for async streams."""
+
+    def __init__(self, stream: Any, watch: Watch, restart: Restart) -> None:
+        super().__init__(stream, watch)
+        watch.provisional = True
+        self._self_held: deque[Any] = deque()
+        self._self_restart = restart
+
+    async def __anext__(self) -> Any:
+        watch: Watch = self._self_watch
+        held: deque[Any] = self._self_held
+        while watch.provisional:
+            try:
+                held.append(await super().__anext__())
+            except StopAsyncIteration:
+                if watch.cut_short():
+                    await self._replace(BrokenStreamError())
+                else:
+                    watch.settle()
+                    watch.finish()
+            except BaseException as error:
+                await self._replace(error)
+            else:
+                if watch.first is not None:
+                    watch.settle()
+        return held.popleft() if held else await super().__anext__()
+
+    async def _replace(self, error: BaseException) -> None:
+        watch: Watch = self._self_watch
+        call = watch.call
+        if not call.stream_failed(watch.attempt, error):
+            watch.settle()
+            if isinstance(error, BrokenStreamError):
+                watch.finish()
+                return
+            watch.fail(error)
+            raise error
+        self._self_held.clear()
+        async for attempt in call:
+            with attempt:
+                stream = self._self_restart(attempt)
+                if hasattr(stream, "__await__"):
+                    stream = await within(watch.runtime.clock, attempt.timeout, stream)
+                attempt.hand_over()
+                watch.begin(attempt, stream)
+                self.__wrapped__ = stream
+                return
+        watch.provisional = False
+        self._self_held.append(call.respond((), {}, stream=False))
+        self.__wrapped__ = CannedStream([])
+
+
 class StreamManager(_Proxy):
     """A provider's `with` block around a stream: the stream inside is put under watch."""
 
     def __enter__(self) -> Any:
         watch: Watch = self._self_watch
         try:
-            return SyncStream(self.__wrapped__.__enter__(), watch)
+            return _watched(self.__wrapped__.__enter__(), SyncStream, watch)
         except BaseException as error:
             watch.broke(error)
             raise
@@ -431,7 +539,7 @@ class AsyncStreamManager(_Proxy):
     async def __aenter__(self) -> Any:
         watch: Watch = self._self_watch
         try:
-            return AsyncStream(await self.__wrapped__.__aenter__(), watch)
+            return _watched(await self.__wrapped__.__aenter__(), AsyncStream, watch)
         except BaseException as error:
             watch.broke(error)
             raise
@@ -446,18 +554,43 @@ class AsyncStreamManager(_Proxy):
         return await self.__wrapped__.__aexit__(kind, error, trace)
 
 
+def _watched(stream: Any, proxy: type[_Proxy], watch: Watch) -> Any:
+    """Put a helper's stream under watch.
+
+    The helpers have conveniences (`text_stream`, `get_final_message`, `until_done`) that read
+    around the helper's own `__next__`, but all through the raw stream that it holds.
+    """
+    raw = getattr(stream, "_raw_stream", None)
+    if raw is None:
+        return proxy(stream, watch)
+    stream._raw_stream = proxy(raw, watch)
+    return stream
+
+
 class Pending(_Proxy):
     """A value yet to be awaited, returned by a function that is not itself a coroutine function."""
 
-    def __init__(self, awaitable: Any, call: Call, attempt: Attempt) -> None:
+    def __init__(
+        self, awaitable: Any, call: Call, attempt: Attempt, restart: Restart | None
+    ) -> None:
         super().__init__(awaitable, Watch(call, attempt, awaitable))
-        self._self_call = call
         self._self_attempt = attempt
+        self._self_restart = restart
 
     def __await__(self) -> Any:
         return self._settle().__await__()
 
     async def _settle(self) -> Any:
+        watch: Watch = self._self_watch
         attempt: Attempt = self._self_attempt
+        restart: Restart | None = self._self_restart
+        call, clock = watch.call, watch.runtime.clock
+        work: Any = self.__wrapped__
         with attempt.again():
-            return attempt.take(await self.__wrapped__)
+            return attempt.take(await within(clock, attempt.timeout, work), restart)
+        # Here only where the ladder goes on after a failure.
+        async for following in call:
+            with following:
+                work = restart(following) if restart is not None else None
+                return following.take(await within(clock, following.timeout, work), restart)
+        return call.respond((), {}, stream=False)

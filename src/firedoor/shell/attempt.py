@@ -1,0 +1,160 @@
+"""One try at a call, as a plain `with` block, the same in sync and async code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from opentelemetry.context import Context, attach, get_current
+
+from firedoor.records import Decision
+from firedoor.shell.scope import ATTEMPT_KEY, restore
+from firedoor.shell.streams import proxy_for
+
+if TYPE_CHECKING:
+    from firedoor.shell.call import Call
+
+__all__ = ["NOTHING", "Attempt"]
+
+NOTHING: Any = object()
+"""The result of a block that recorded none."""
+
+
+class Attempt:
+    """One try, as a `with` block: what the block form and `fd.current_attempt()` hand out.
+
+    Attributes:
+        model: The model to call: the alias asked for, after switches and tiers.
+        number: 1 for the first attempt of the call.
+        tier: Which step of the ladder, counted from 0.
+        timeout: Seconds this attempt may take, or None.
+        first_token_within: Seconds a stream may take to its first content, or None.
+        idle_within: Seconds a stream may pause, or None.
+    """
+
+    __slots__ = (
+        "_call",
+        "_handed",
+        "_own",
+        "_previous",
+        "_result",
+        "clean_model",
+        "first_token_s",
+        "first_token_within",
+        "idle_within",
+        "model",
+        "number",
+        "tier",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        call: Call,
+        model: str | None,
+        number: int = 1,
+        *,
+        tier: int = 0,
+        timeout: float | None = None,
+    ) -> None:
+        self._call = call
+        self.model: Any = model
+        self.number = number
+        self.tier = tier
+        self.timeout = timeout
+        self.first_token_within: float | None = None
+        self.idle_within: float | None = None
+        self.first_token_s: float | None = None
+        self.clean_model: str | None = None
+        self._handed = False
+        self._result = NOTHING
+        self._own: Context | None = None
+        self._previous: Context | None = None
+
+    @property
+    def decision(self) -> Decision | None:
+        """The call's decision once it has ended; None before."""
+        return self._call.decision
+
+    @property
+    def finished(self) -> bool:
+        """Whether the call has ended."""
+        return self._call.finished
+
+    def fill(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The keyword arguments with the model (and timeout) the function declares."""
+        binding = self._call.binding
+        if binding is None:
+            return kwargs
+        kwargs = binding.with_model(args, kwargs, self.model)
+        if self.timeout is not None and binding.accepts_timeout and kwargs.get("timeout") is None:
+            kwargs = {**kwargs, "timeout": self.timeout}
+        return kwargs
+
+    def enter_context(self) -> Context:
+        """The context the guarded code runs in: its span and this attempt are current."""
+        own = self._own
+        if own is None:
+            call = self._call
+            own = self._own = Context({**call.context, ATTEMPT_KEY: self})
+        return own
+
+    def again(self) -> Self:
+        """Ready to be entered once more, for a value that was returned before it was there."""
+        self._handed = False
+        return self
+
+    def __enter__(self) -> Self:
+        self._previous = get_current()
+        attach(self.enter_context())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if self._own is not None and self._previous is not None:
+            restore(self._own, self._previous)
+        if error is not None:
+            return self._call.attempt_failed(self, error)
+        if not self._handed:
+            self._call.succeed(self._result, self)
+        return False
+
+    def hand_over(self) -> None:
+        """What this attempt began goes on after its block: the call ends elsewhere."""
+        self._handed = True
+
+    def give_up(self, error: BaseException) -> None:
+        """End the call with `error`, whatever else there might have been to try."""
+        self._call.fail(error)
+
+    def record(self, result: Any) -> Any:
+        """Tell what the provider answered, in the block form; returns it.
+
+        A stream comes back as a proxy: read that one, so that it is timed and told of. The call
+        then ends with the stream, even after the block.
+        """
+        return self.take(result)
+
+    def take(self, result: Any, restart: Callable[[Attempt], Any] | None = None) -> Any:
+        """Keep `result` for the record, or put a watching proxy around a stream.
+
+        Args:
+            result: What the guarded code returned.
+            restart: Makes the stream of another attempt, for one that breaks before its first
+                content. None: what broke cannot be begun again.
+        """
+        try:
+            proxy = proxy_for(result, self._call, self, restart)
+        except Exception as error:
+            self._call.runtime.internal("stream", error)
+            proxy = None
+        if proxy is None:
+            self._result = result
+            return result
+        self.hand_over()
+        return proxy
