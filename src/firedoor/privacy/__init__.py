@@ -3,8 +3,11 @@
 from firedoor.privacy.exceptions import ErrorRecord, describe_exception
 from firedoor.privacy.kinds import PERSONAL_KINDS, SECRET_KINDS, Match
 from firedoor.privacy.redactor import Detector, Pattern, Redactor
+from firedoor.privacy.settling import BEHIND, LONGEST
 
 __all__ = [
+    "BEHIND",
+    "LONGEST",
     "PERSONAL_KINDS",
     "SECRET_KINDS",
     "Detector",

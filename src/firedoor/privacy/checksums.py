@@ -19,6 +19,7 @@ __all__ = [
     "weighted",
 ]
 
+_LETTER_VALUES = {ord(letter): str(int(letter, 36)) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 
@@ -30,7 +31,7 @@ def luhn(digits: str) -> bool:
 
 def iban(compact: str) -> bool:
     """ISO 13616 by ISO 7064 mod 97-10; `compact` is upper case without separators."""
-    return int("".join([str(int(char, 36)) for char in compact[4:] + compact[:4]])) % 97 == 1
+    return int((compact[4:] + compact[:4]).translate(_LETTER_VALUES)) % 97 == 1
 
 
 def weighted(digits: str, weights: tuple[int, ...], modulus: int) -> int:

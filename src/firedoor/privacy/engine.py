@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from firedoor.privacy.kinds import Match
-from firedoor.privacy.network import find_addresses, find_assigned, find_emails, find_ipv4
+from firedoor.privacy.network import find_addresses, find_assigned, find_emails
 from firedoor.privacy.numbers import find_numbers
 from firedoor.privacy.tokens import find_tokens
 
 __all__ = ["find_all", "settle"]
-
-_DOTTED = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
 
 
 def find_all(text: str) -> list[Match]:
@@ -23,9 +19,6 @@ def find_all(text: str) -> list[Match]:
     find_tokens(text, found)
     if "-" in text:
         find_addresses(text, found)
-    if "." in text:
-        for match in _DOTTED.finditer(text):
-            find_ipv4(text, max(0, match.start() - 3), min(len(text), match.end() + 3), found)
     find_assigned(text, found)
     return found
 

@@ -8,7 +8,15 @@ from typing import Literal
 
 from firedoor.privacy.kinds import Match
 
-__all__ = ["credible", "find_addresses", "find_assigned", "find_emails", "find_ipv4", "secret_name"]
+__all__ = [
+    "credible",
+    "find_addresses",
+    "find_assigned",
+    "find_emails",
+    "find_ipv4",
+    "names_secret",
+    "secret_name",
+]
 
 _LOCAL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.!#$%&'*+/=?^_`{|}~-"
 _DOMAIN = re.compile(r"@(?:[\w\-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w\-])")
@@ -36,19 +44,24 @@ _IPV4 = re.compile(
 _HARMLESS = ("127.", "0.", "255.")
 
 
-def find_ipv4(text: str, start: int, end: int, found: list[Match]) -> None:
-    """Add the IPv4 addresses of a run of digits and dots, except those that name no host."""
+def find_ipv4(text: str, start: int, end: int, found: list[Match]) -> bool:
+    """Add the IPv4 addresses of a run of digits and separators, except those that name no host.
+
+    Returns:
+        Whether an address is all there is in the run.
+    """
+    alone = False
     for match in _IPV4.finditer(text, start, end):
-        first = match.start()
-        address = match[0]
-        if address.startswith(_HARMLESS):
+        first, last = match.span()
+        alone = first == start and last >= end - 1
+        if match[0].startswith(_HARMLESS):
             continue
         before = text[max(0, first - 2) : first]
-        product = before[-1:] in {"v", "V"} or (
-            before[-1:] == "/" and before[:1].isalpha() and address.endswith(".0")
-        )
-        if not product:
-            found.append(Match("ipv4", first, match.end()))
+        # A version: v1.2.3.4, Chrome/120.0.0.0.
+        product = before[-1:] == "/" and before[:1].isalpha() and match[0].endswith(".0")
+        if not product and before[-1:] not in {"v", "V"}:
+            found.append(Match("ipv4", first, last))
+    return alone
 
 
 _COLON = re.compile(
@@ -57,7 +70,7 @@ _COLON = re.compile(
     r"|(?P<mac>(?<=[0-9A-Fa-f]{2}:)[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){4}(?![0-9A-Fa-f:]))"
     r"|(?P<webhook>//(?:hooks\.slack\.com/(?:services|workflows)|discord(?:app)?\.com/api/webhooks)/[\w/\-]{20,}+)"
     r"|//(?P<login>[^\s/@:<>\"']{0,128}:[^\s/@<>\"']{1,256})@"
-    r"|(?=(?P<value>\s{0,3}[\"'\\]{0,3}[^\s\"'\\<>,;]))"
+    r"|(?=(?P<value>\s{0,3}[\"'\\]{0,3}[^\s\"'\\<>,;:]))"
     r")"
 )
 _EQUALS = re.compile(r"=(?=\s{0,3}[\"'\\]{0,3}[^\s\"'\\<>,;=&])")
@@ -118,6 +131,8 @@ def _ipv6(text: str, start: int, end: int, found: list[Match]) -> None:
     found.append(Match("ipv6", start, start + len(address)))
 
 
+_WORD = re.compile(r"[\w.]++")
+_CALL = re.compile(r"[A-Za-z_][\w.]*+[(\[]")
 _CERTAIN = (
     "password", "passwd", "pwd", "passphrase", "passcode", "secret", "secretkey", "secretaccesskey",
     "apikey", "accesskey", "privatekey", "accesstoken", "refreshtoken", "authtoken", "bearertoken",
@@ -174,11 +189,20 @@ def secret_name(name: str) -> Literal["certain", "likely"] | None:
     return "certain" if bare.endswith(_CERTAIN) else "likely"
 
 
+def names_secret(text: str, anchor: int) -> bool:
+    """Whether the word before the sign at `anchor` says that a secret follows."""
+    return _name_before(text, anchor).endswith(_NAMES)
+
+
+def _name_before(text: str, anchor: int) -> str:
+    return text[max(0, anchor - 40) : anchor].rstrip(_TRIM).translate(_SPLIT).lower()
+
+
 def _value(text: str, anchor: int, done: int, found: list[Match]) -> int:
     """The value behind the sign at `anchor`; where it ends. Nothing is read twice: `done` is behind it."""
     if anchor < done:
         return done
-    name = text[max(0, anchor - 40) : anchor].rstrip(_TRIM).translate(_SPLIT).lower()
+    name = _name_before(text, anchor)
     if not name.endswith(_NAMES):
         return done
     match = _VALUE.match(text, anchor + 1)
@@ -186,18 +210,20 @@ def _value(text: str, anchor: int, done: int, found: list[Match]) -> int:
         return done
     quoted = match["quote"] is not None
     group = "quoted" if quoted else "bare"
-    value = match[group].rstrip("\\") if quoted else match[group].rstrip("\\.)]}")
+    value = match[group].rstrip("\\") if quoted else match[group].rstrip("\\.:)]}")
     start = match.start(group)
     if credible(value, certain=name.endswith(_CERTAIN), quoted=quoted):
         found.append(Match("secret", start, start + len(value)))
-    return match.end()
+        return match.end()
+    word = _WORD.match(text, start)
+    return done if word is None else word.end()
 
 
 def credible(value: str, *, certain: bool, quoted: bool) -> bool:
     """Whether a value beside a key word is the secret itself: not a type, a variable or a blank."""
     if len(value) < 4 or value.lower() in _PLACEHOLDERS or value[0] in "${%*(<[":
         return False
-    if "(" in value or "[" in value:
+    if _CALL.match(value) is not None:
         return False
     digits = any(char.isdigit() for char in value)
     if certain:

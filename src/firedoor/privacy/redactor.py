@@ -12,8 +12,10 @@ from typing import Any, Protocol
 
 from firedoor.errors import ConfigurationError
 from firedoor.privacy.engine import find_all, settle
+from firedoor.privacy.folding import fold
 from firedoor.privacy.kinds import PERSONAL_KINDS, SECRET_KINDS, Match
 from firedoor.privacy.markers import FAILED, LIMIT, outside_markers
+from firedoor.privacy.settling import open_from
 from firedoor.privacy.walk import Walk
 
 __all__ = ["FAILED", "Detector", "Pattern", "Redactor"]
@@ -22,6 +24,24 @@ _SHORT = 256
 _MEMO = 4096
 _KINDS = SECRET_KINDS | PERSONAL_KINDS
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+_MOST_PASSES = 16
+_APART = frozenset(["", *" \t\n\r\"'(),;<>[]{}"])
+
+
+def _uncovers(text: str, matches: list[Match]) -> bool:
+    """Whether a value may come to light once these are replaced.
+
+    A card number that touches a key is none, as a number goes on or a word begins; when the key is
+    a marker, it is one. Where only spaces and brackets touch, nothing can change.
+    """
+    if "<" in text:
+        return True
+    for _, start, end in matches:
+        if text[end : end + 1] not in _APART or text[max(0, start - 1) : start] not in _APART:
+            return True
+    return False
 
 
 class Detector(Protocol):
@@ -43,11 +63,13 @@ class Pattern:
         kind: Lower-case name, as it stands in markers.
         pattern: What to hide; only the group `value` of it, if there is one.
         flags: Of `re`.
+        max_length: Characters of the longest match. None: unknown, so a stream is held back whole.
     """
 
     kind: str
     pattern: str
     flags: int = 0
+    max_length: int | None = None
     _compiled: re.Pattern[str] = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -124,7 +146,8 @@ class Redactor:
         Raises:
             Exception: What a detector of `extra` raised.
         """
-        found = find_all(text)
+        folded = None if text.isascii() else fold(text)
+        found = find_all(text) if folded is None else folded.restore(find_all(folded.text))
         if found and not self._all:
             found = [match for match in found if match.kind in self.kinds]
         for detector in self._extra:
@@ -136,6 +159,25 @@ class Redactor:
             if not found:
                 return found
         return settle(found)
+
+    def settled(self, text: str) -> tuple[list[Match], int]:
+        """What is found in the settled part of a text that still grows, and where that part ends.
+
+        Whatever text may follow, these findings stay and no other comes to lie before the position.
+        When a later part is scanned without the earlier one, `BEHIND` characters before the position
+        must be kept in front of it. At the end of the text, `scan` says the rest.
+
+        Holds for values up to `LONGEST` characters; of a longer one (a key block without an end)
+        the front is let go.
+        """
+        matches = self.scan(text)
+        position = open_from(text)
+        for detector in self._extra:
+            longest = getattr(detector, "max_length", None)
+            position = 0 if longest is None else min(position, max(0, len(text) - longest))
+        while matches and matches[-1].end > position:
+            position = min(position, matches.pop().start)
+        return matches, position
 
     def redact_text(self, text: str, found: dict[str, int] | None = None) -> str:
         """`text` with a marker in the place of each finding, counted by kind in `found`. Never raises."""
@@ -151,18 +193,28 @@ class Redactor:
                         self._clean = set()
                     self._clean.add(text)
                 return text
-            parts, at = [], 0
-            for kind, start, end in matches:
-                if found is not None:
-                    found[kind] = found.get(kind, 0) + 1
-                parts.append(text[at:start])
-                parts.append(self.token(text[start:end], kind))
-                at = end
-            parts.append(text[at:])
-            return "".join(parts)
+            for _ in range(_MOST_PASSES):
+                again = _uncovers(text, matches)
+                text = self._replace(text, matches, found)
+                matches = self.scan(text) if again else []
+                if not matches:
+                    return text
+            raise RuntimeError("a detector finds something in every replacement")
         except Exception as error:
             self._failed(error)
             return FAILED
+
+    def _replace(self, text: str, matches: list[Match], found: dict[str, int] | None) -> str:
+        parts = []
+        at = 0
+        for kind, start, end in matches:
+            if found is not None:
+                found[kind] = found.get(kind, 0) + 1
+            parts.append(text[at:start])
+            parts.append(self.token(text[start:end], kind))
+            at = end
+        parts.append(text[at:])
+        return "".join(parts)
 
     def token(self, value: str, kind: str = "user") -> str:
         """A marker for `value`: the same for the same value, kind and key."""
