@@ -1,0 +1,426 @@
+"""Keeps the board of one process: follows the store and the sources, and writes changes to the store.
+
+What was on when a source was last heard stays on until that source, back again, says otherwise.
+Two locks: `_lock` guards the values of this process and is held for moments; `_writing` lets one
+thread at a time talk to the store. So a change acts here even while another waits for a dead store.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from firedoor.clock import Clock
+from firedoor.core.board import Action, Board, Entry
+from firedoor.core.snapshot import Snapshot
+from firedoor.core.switches import Switch
+from firedoor.errors import ConfigurationError, StoreError
+
+__all__ = ["BoardKeeper", "BoardStore", "Change", "Source"]
+
+MAX_TRIES = 1_000
+"""Lost races after which a write gives up; each one lost is another writer's success."""
+
+MAX_LOCAL_HISTORY = 200
+
+
+class BoardStore(Protocol):
+    """What a shared store offers the switchboard."""
+
+    def board(self) -> tuple[int, str]:
+        """Version and text; `(0, "")` when never written."""
+        ...
+
+    def swap_board(self, expected: int, text: str) -> int | None:
+        """Write if the version is still `expected`: the new version, or None if it is not."""
+        ...
+
+    def watch_board(
+        self,
+        on_change: Callable[[int, str], None],
+        *,
+        poll: float,
+        on_error: Callable[[Exception], None],
+    ) -> Callable[[], None]:
+        """Call `on_change` with every new version, at the latest after `poll` seconds."""
+        ...
+
+
+class Source(Protocol):
+    """Somewhere else that says switches: a file, a flag system."""
+
+    name: str
+
+    def read(self) -> tuple[Switch, ...]:
+        """All it says now. An exception leaves what it said last in force."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is in force now and was not, and the other way round.
+
+    Attributes:
+        added: Switches that came into force, by being set, restored or uncovered.
+        removed: Switches that left it, by being reverted, hidden or expired.
+        snapshot: The new snapshot.
+    """
+
+    added: tuple[Switch, ...]
+    removed: tuple[Switch, ...]
+    snapshot: Snapshot
+
+
+Edit = Callable[[Board], Board]
+
+
+class BoardKeeper:
+    """The part of a switchboard that knows where switches come from; see `Switchboard`."""
+
+    def __init__(
+        self,
+        store: BoardStore | None,
+        *,
+        clock: Clock,
+        poll: float,
+        offline: Literal["queue", "raise"],
+        watch: bool,
+        on_fault: Callable[[str, Exception], None] | None,
+    ) -> None:
+        self._store = store
+        self._time_ns = clock.time_ns
+        self._poll = poll
+        self._offline = offline
+        self._watch = watch
+        self._on_fault = on_fault
+        self._listeners: tuple[Callable[[Change], object], ...] = ()
+        self._untold: deque[Change] = deque()
+        self._sources: dict[str, Source] = {}
+        self._said: dict[str, tuple[Switch, ...]] = {}
+        self._local_history: deque[Entry] = deque(maxlen=MAX_LOCAL_HISTORY)
+        self._problems: dict[str, str] = {}
+        self._pending: tuple[Edit, ...] = ()
+        self._version = 0
+        self._board = Board()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        self._unwatch: Callable[[], None] | None = None
+        self._make_locks()
+        self.snapshot = Snapshot()
+        if store is not None:
+            version, text = store.board()
+            self._version, self._board = version, Board.loads(text)
+            self._install()
+        self._start()
+        _KEEPERS.add(self)
+
+    @property
+    def version(self) -> int:
+        """Of the board; rises with every change to it."""
+        return self._version
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Sources that are not heard now, and why. What they said last stays in force."""
+        return dict(self._problems)
+
+    @property
+    def pending(self) -> int:
+        """Changes that act here and wait to be written to the store."""
+        return len(self._pending)
+
+    def subscribe(self, listener: Callable[[Change], object]) -> Callable[[], None]:
+        """Call `listener` with every `Change`, on the thread that learnt of it; answers the undo.
+
+        Expiry is noticed by the next call or look, whichever comes first.
+        """
+        self._listeners = (*self._listeners, listener)
+
+        def unsubscribe() -> None:
+            self._listeners = tuple(one for one in self._listeners if one is not listener)
+
+        return unsubscribe
+
+    def add_source(self, source: Source) -> Callable[[], None]:
+        """Follow another source of switches; answers how to leave it, which takes them back.
+
+        Raises:
+            ConfigurationError: If there is one of this name, or what it says now cannot work.
+        """
+        if source.name in self._sources:
+            raise ConfigurationError(f"there is a source of switches {source.name!r} already")
+        said = source.read()
+        self._sources = {**self._sources, source.name: source}
+        self._hear(source.name, said)
+        self._start()
+
+        def remove() -> None:
+            self._sources = {n: s for n, s in self._sources.items() if n != source.name}
+            self._hear(source.name, ())
+            self._heard(source.name)
+
+        return remove
+
+    def sync(self) -> None:
+        """Look at every source and the store now. Never raises; see `problems`."""
+        for source in tuple(self._sources.values()):
+            self._look(source)
+        if self._store is not None and (self._pending or not self._watch):
+            try:
+                with self._writing:
+                    self._flush(self._store)
+                    self._adopt(*self._current(self._store))
+            except Exception as error:
+                self._fault("store", error)
+        if self._now() >= self.snapshot.until:
+            self._install()
+        self._tell()
+
+    def close(self) -> None:
+        """Follow no longer. What is on stays on."""
+        self._closed = True
+        self._stop.set()
+        unwatch, self._unwatch = self._unwatch, None
+        if unwatch is not None:
+            unwatch()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    # Writing -------------------------------------------------------------------------------
+
+    def _write(self, edit: Edit) -> None:
+        """Make a change: here at once, and in the store."""
+        store = self._store
+        if store is None or self._offline == "raise":
+            with self._writing:
+                if store is None:
+                    self._adopt(self._version + 1, edit(self._board))
+                else:
+                    self._push(store, edit)
+        else:
+            with self._lock:
+                edit(self._view())  # what it refuses, it refuses now
+                self._pending = (*self._pending, edit)
+            self._install()
+            try:
+                with self._writing:
+                    refused = self._flush(store)
+                if edit in refused:
+                    raise refused[edit]
+            except ConfigurationError:
+                raise
+            except Exception as error:
+                self._fault("store", error)
+        self._tell()
+
+    def _flush(self, store: BoardStore) -> dict[Edit, ConfigurationError]:
+        """Write what waits, in order; answers what others' changes rule out, and drops it."""
+        refused = {}
+        while self._pending:
+            edit = self._pending[0]
+            try:
+                self._push(store, edit)
+            except ConfigurationError as error:
+                # It must not go on acting here only.
+                refused[edit] = error
+                self._fault("pending", error)
+                with self._lock:
+                    self._pending = self._pending[1:]
+                self._install()
+        return refused
+
+    def _push(self, store: BoardStore, edit: Edit) -> None:
+        for _ in range(MAX_TRIES):
+            version, board = self._current(store)
+            edited = edit(board)
+            swapped = version if edited is board else store.swap_board(version, edited.dumps())
+            if swapped is not None:
+                self._adopt(swapped, edited, done=edit)
+                return
+        raise StoreError(f"the switchboard was changed by others {MAX_TRIES} times in a row")
+
+    def _current(self, store: BoardStore) -> tuple[int, Board]:
+        """The store's board, and with it whatever the store has lost of it."""
+        known = self._version  # before the read: a healthy store cannot answer an older one
+        version, text = store.board()
+        board = Board.loads(text)
+        if version >= known:
+            self._heard("store")
+            return version, board
+        reason = f"the store went back from version {known} to {version}"
+        recovered = board.recover(self._board, self._now(), reason)
+        if recovered is not board:
+            swapped = store.swap_board(version, recovered.dumps())
+            if swapped is None:
+                return self._current(store)
+            version = swapped
+            self._fault("store", StoreError(f"{reason}: what was on is written back"))
+        self._adopt(version, recovered, back=True)
+        return version, recovered
+
+    def _adopt(
+        self, version: int, board: Board, *, done: Edit | None = None, back: bool = False
+    ) -> None:
+        with self._lock:
+            if done is not None:
+                self._pending = tuple(edit for edit in self._pending if edit is not done)
+            if version > self._version or back:
+                self._version, self._board = version, board
+            elif done is None:
+                return
+        self._install()
+
+    def _view(self) -> Board:
+        """The board as it is here: the store's, and what is not written there yet."""
+        board = self._board
+        for edit in self._pending:
+            try:
+                board = edit(board)
+            except ConfigurationError:
+                continue
+        return board
+
+    def _install(self) -> Snapshot:
+        """Make the snapshot for now, and note what is different for the listeners."""
+        with self._lock:
+            before = self.snapshot
+            stacks = [self._view().stack, *self._said.values()]
+            snapshot = Snapshot(stacks, version=self._version, now=self._now())
+            self.snapshot = snapshot
+            old = {s.id for s in before.switches}
+            new = {s.id for s in snapshot.switches}
+            if old != new:
+                added = tuple(s for s in snapshot.switches if s.id not in old)
+                removed = tuple(s for s in before.switches if s.id not in new)
+                self._untold.append(Change(added, removed, snapshot))
+        return snapshot
+
+    def _tell(self) -> None:
+        """Call the listeners; with no lock held, for they may do anything."""
+        while self._untold:
+            try:
+                change = self._untold.popleft()
+            except IndexError:
+                return
+            for listener in self._listeners:
+                try:
+                    listener(change)
+                except Exception as error:
+                    self._fault("listener", error)
+
+    # Following -----------------------------------------------------------------------------
+
+    def _look(self, source: Source) -> None:
+        try:
+            said = source.read()
+        except Exception as error:
+            self._fault(source.name, error)
+            return
+        self._heard(source.name)
+        if said != self._said.get(source.name):
+            self._hear(source.name, said)
+
+    def _hear(self, name: str, said: tuple[Switch, ...]) -> None:
+        with self._lock:
+            now = self._now()
+            before = {s.id: s for s in self._said.get(name, ())}
+            after = {s.id: s for s in said}
+            self._said = {**self._said, name: said}
+            for id_ in after.keys() - before.keys():
+                s = after[id_]
+                self._local_history.append(Entry(Action.SET, now, id_, s.actor, s.reason, s))
+            for id_ in before.keys() - after.keys():
+                self._local_history.append(
+                    Entry(Action.REVERTED, now, id_, name, "taken back there", before[id_])
+                )
+        self._install()
+        self._tell()
+
+    def _changed(self, version: int, text: str) -> None:
+        """The store has another version; on its watching thread."""
+        store = self._store
+        if store is None:
+            return
+        try:
+            if version > self._version:
+                self._adopt(version, Board.loads(text))
+                self._heard("store")
+            elif version < self._version:
+                # A late message, or a store that lost its memory: only the store can say which.
+                with self._writing:
+                    self._adopt(*self._current(store))
+            if self._pending:
+                with self._writing:
+                    self._flush(store)
+        except Exception as error:
+            self._fault("store", error)
+        self._tell()
+
+    def _run(self) -> None:
+        stop = self._stop
+        while not stop.wait(self._poll):
+            self.sync()
+
+    def _start(self) -> None:
+        """Follow the store and whatever else there is; at most one thread of ours."""
+        store = self._store
+        if not self._watch or self._closed or (store is None and not self._sources):
+            return
+        with self._lock:
+            if store is not None and self._unwatch is None:
+                self._unwatch = store.watch_board(
+                    self._changed,
+                    poll=self._poll,
+                    on_error=lambda error: self._fault("store", error),
+                )
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="firedoor-switches", daemon=True
+                )
+                self._thread.start()
+
+    def _make_locks(self) -> None:
+        self._lock = threading.RLock()
+        self._writing = threading.RLock()
+        self._stop = threading.Event()
+
+    def _after_fork(self) -> None:
+        """No thread comes along into a forked worker, and a lock may be held by one of those."""
+        self._make_locks()
+        self._thread = self._unwatch = None
+        self._start()
+
+    # Faults --------------------------------------------------------------------------------
+
+    def _fault(self, name: str, error: Exception) -> None:
+        said = f"{type(error).__name__}: {error}"
+        if self._problems.get(name) == said:
+            return  # once, not at every look
+        self._problems = {**self._problems, name: said}
+        if self._on_fault is not None:
+            self._on_fault(name, error)
+
+    def _heard(self, name: str) -> None:
+        if name in self._problems:
+            self._problems = {n: p for n, p in self._problems.items() if n != name}
+
+    def _now(self) -> float:
+        return self._time_ns() / 1e9
+
+
+_KEEPERS: weakref.WeakSet[BoardKeeper] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for keeper in tuple(_KEEPERS):
+        keeper._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
