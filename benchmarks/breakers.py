@@ -222,7 +222,7 @@ def peers():
 
         yield (
             "purgatory",
-            SyncCircuitBreakerFactory(default_threshold=5, default_ttl=600)("peer"),
+            lambda f: SyncCircuitBreakerFactory(default_threshold=5, default_ttl=600)("peer")(f),
             lambda f: AsyncCircuitBreakerFactory(default_threshold=5, default_ttl=600)("peer")(f),
         )
     with contextlib.suppress(ImportError):

@@ -170,18 +170,23 @@ class Breaker:
 
     Attributes:
         failure_rate: Share of failed calls in the window at which the circuit opens.
-        slow_call: Seconds at or above which a call counts as slow. None: not watched.
+        slow_call: Seconds at or above which a call counts as slow, whether it failed or not.
+            None: not watched.
         slow_call_rate: Share of slow calls at which the circuit opens.
         slow_first_token: Seconds to first content at or above which a stream counts as slow.
-        slow_first_token_rate: Share of such streams at which the circuit opens.
+            None: not watched.
+        slow_first_token_rate: Share of the streams, with `minimum_calls` of them in the window,
+            at which the circuit opens.
         window: Seconds (`window_type="time"`) or calls (`"count"`) that are looked back on.
         minimum_calls: No verdict before this many calls are in the window.
         open_for: Seconds the circuit stays open the first time; grows by `open_growth` with each
-            opening in a row, up to `open_max`, with `jitter`. A provider's Retry-After wins.
+            opening in a row, up to `open_max`, with `jitter`. A longer Retry-After of the
+            provider wins, up to a day.
         half_open_calls: Trial calls admitted before the circuit is judged again.
         half_open_max_wait: Seconds half-open may wait for its trials before it opens again.
-            None: the trials' leases decide.
-        jitter: Share of the open time that is random, so that a fleet does not return at once.
+            None: a trial that has not ended after `open_for` seconds makes room for another.
+        jitter: Share of the open time that is added at random, so that a fleet does not return
+            at once.
         mode: `enforce`; `metrics_only` records and never refuses; `disabled` does neither.
     """
 

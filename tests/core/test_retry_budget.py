@@ -1,7 +1,6 @@
 """The retry budget: what it promises of any window, and of an outage."""
 
 import math
-from collections import deque
 
 import pytest
 from hypothesis import given
@@ -11,7 +10,7 @@ from firedoor.core.retry_budget import RetryBudget
 
 
 def first(budget, now):
-    budget.attempted(deque([now]))
+    budget.attempted([now])
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.2, 1.0])

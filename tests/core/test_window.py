@@ -1,7 +1,6 @@
 """Rolling windows, against a naive list of everything that ever happened."""
 
 import math
-from collections import deque
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,7 +105,7 @@ def test_turn_says_when_something_may_be_forgotten():
 def test_taking_in_a_batch_is_recording_one_by_one(gaps, counted):
     make = (lambda: CountWindow(7)) if counted else (lambda: TimeWindow(4.0, 8))
     one, batch = make(), make()
-    now, times = 0.0, deque()
+    now, times = 0.0, []
     for gap in gaps:
         now += gap
         one.record(CALL, now)

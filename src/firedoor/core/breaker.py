@@ -18,7 +18,7 @@ What every call does must not need the lock. So a closed circuit shows one `stan
 everybody, and an open one a `shut` notice, each an object behind one reference, replaced as a
 whole. Each carries a mailbox for what happens often and decides nothing: good calls as long as one
 more can change no verdict (`calm_until`), refusals as long as the time is not over. A mailbox is a
-deque: `append` is atomic with and without the GIL, and only the holder of the lock takes out. Mail
+list: `append` is atomic with and without the GIL, and only the holder of the lock takes out. Mail
 for an epoch that is over is thrown away with it, as it must be.
 
 - A permit carries the *epoch* it was given in. Every transition begins a new one, and an outcome
@@ -37,7 +37,6 @@ is Polly's.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 
 from firedoor.config import Breaker
@@ -284,7 +283,7 @@ class Circuit:
         if state is State.DISABLED:
             self.standing = Permit(self._epoch)
         elif state in {State.CLOSED, State.METRICS_ONLY}:
-            self.standing = Permit(self._epoch, good=deque())
+            self.standing = Permit(self._epoch, good=[])
         else:
             self.standing = None
 
@@ -394,10 +393,9 @@ class Circuit:
         if self.standing is not None and self.standing.good and self._window is not None:
             self._window.record_all(CALL, self.standing.good)
         if self.shut is not None:
-            refused = self.shut.refused
-            for _ in range(len(refused)):
-                refused.popleft()
-                self._refused += 1
+            refused = len(self.shut.refused)
+            del self.shut.refused[:refused]
+            self._refused += refused
 
     def _counts(self, now: float) -> Counts:
         self._collect()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple
@@ -115,7 +114,7 @@ class Permit:
     epoch: int
     trial: int | None = None
     events: tuple[Transition, ...] = ()
-    good: deque[float] | None = field(default=None, compare=False, repr=False)
+    good: list[float] | None = field(default=None, compare=False, repr=False)
 
 
 # Not frozen: made for every refused call, and a frozen dataclass takes three times as long.
@@ -144,7 +143,7 @@ class Shut:
     """
 
     until: float
-    refused: deque[None] = field(default_factory=deque, compare=False)
+    refused: list[None] = field(default_factory=list, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,6 @@ Pure: the caller passes `now` (monotonic seconds) and holds the lock.
 
 from __future__ import annotations
 
-from collections import deque
-
 from firedoor.core.window import LANE, TimeWindow, slots_for
 
 __all__ = ["RetryBudget"]
@@ -48,7 +46,7 @@ class RetryBudget:
         self.refused = 0
         self._window = TimeWindow(window, slots_for(window))
 
-    def attempted(self, times: deque[float]) -> None:
+    def attempted(self, times: list[float]) -> None:
         """Calls made their first attempts at these times; empties `times`."""
         self._window.record_all(_FIRST, times)
 

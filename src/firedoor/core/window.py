@@ -33,7 +33,6 @@ Pure: the caller passes `now` (monotonic seconds) and holds the lock.
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import NamedTuple
 
 __all__ = [
@@ -112,10 +111,12 @@ class CountWindow:
         self._next = at if at < len(ring) else 0
         return total
 
-    def record_all(self, delta: int, times: deque[float]) -> None:
+    def record_all(self, delta: int, times: list[float]) -> None:
         """Empty `times`, adding `delta` for each; others may append meanwhile."""
-        for _ in range(len(times)):
-            self.record(delta, times.popleft())
+        taken = len(times)
+        del times[:taken]
+        for _ in range(taken):
+            self.record(delta, 0.0)
 
     def read(self, now: float) -> int:  # noqa: ARG002
         """The total; time changes nothing here."""
@@ -149,13 +150,15 @@ class TimeWindow:
         self.total = total = self.total + delta
         return total
 
-    def record_all(self, delta: int, times: deque[float]) -> None:
+    def record_all(self, delta: int, times: list[float]) -> None:
         """Empty `times`, adding `delta` for each; others may append meanwhile."""
-        for _ in range(len(times)):
-            now = times.popleft()
-            if now >= self.turn:
-                self._advance(now)
-            self.total += delta
+        batch = times[:]
+        del times[: len(batch)]
+        if batch and max(batch) < self.turn:
+            self.total += delta * len(batch)
+            return
+        for now in batch:
+            self.record(delta, now)
 
     def read(self, now: float) -> int:
         """The total at `now`."""

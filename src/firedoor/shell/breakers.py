@@ -36,6 +36,8 @@ Listener = Callable[[str, str, Transition | Exceeded], object]
 BATCH = 128
 """Notes in a mailbox before somebody takes the lock to empty it."""
 
+_SUCCESS = Result.SUCCESS
+
 
 class LiveBreaker:
     """The circuit of one route and model, safe to use from any thread or task.
@@ -48,6 +50,7 @@ class LiveBreaker:
 
     __slots__ = (
         "_circuit",
+        "_gate",
         "_lock",
         "_publish",
         "_slow_call",
@@ -71,6 +74,7 @@ class LiveBreaker:
         self._circuit = Circuit(config, random)
         self._slow_call = math.inf if config.slow_call is None else config.slow_call
         self._times_streams = config.slow_first_token is not None
+        self._gate = f"breaker:{route}/{model}"
         self._lock = threading.Lock()
         self._publish = publish
 
@@ -106,7 +110,7 @@ class LiveBreaker:
         good = permit.good
         if (
             good is not None
-            and result is Result.SUCCESS
+            and result is _SUCCESS
             and duration < self._slow_call
             and (first_token is None or not self._times_streams)
             and now < self._circuit.calm_until
@@ -161,14 +165,18 @@ class LiveBreaker:
 
     def denied(self, refusal: Refusal) -> BreakerOpen:
         """The exception that tells a caller of `refusal`."""
-        gate = f"breaker:{self.route}/{self.model}"
         after = refusal.retry_after
-        way_out = {
-            State.OPEN: f"a trial call is admitted in {after or 0:.1f} s",
-            State.HALF_OPEN: "its trial calls are under way; try again shortly",
-        }.get(refusal.state, "it was forced open: reset it, or revert the switch that did")
-        message = f"The circuit of {self.route} to {self.model!r} is {refusal.state}; {way_out}."
-        return BreakerOpen(message, gate=gate, retry_after=after)
+        if after is None:
+            way_out = "forced open: reset it, or revert the switch that did"
+        elif refusal.state is State.HALF_OPEN:
+            way_out = "half-open, with all its trial calls under way: try again shortly"
+        else:
+            way_out = f"open: a trial call is admitted in {after:.1f} s"
+        return BreakerOpen(
+            f"The circuit of {self.route} to {self.model!r} is {way_out}.",
+            gate=self._gate,
+            retry_after=after,
+        )
 
 
 class Breakers(Targets[Breaker, LiveBreaker]):

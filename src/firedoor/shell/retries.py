@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 
 from firedoor.core.retry_budget import RetryBudget
 
@@ -28,7 +27,7 @@ class Retries:
         self._budget = RetryBudget(ratio=ratio, minimum=minimum, window=window)
         self._lock = threading.Lock()
         # Every call passes here: an append is atomic with and without the GIL, a lock costs more.
-        self._firsts: deque[float] = deque()
+        self._firsts: list[float] = []
 
     def attempted(self, now: float) -> None:
         """A call makes its first attempt at `now` (monotonic seconds)."""
