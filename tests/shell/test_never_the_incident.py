@@ -130,11 +130,11 @@ def test_even_counting_may_fail(make_door, monkeypatch):
 
 def test_a_failed_redaction_hides_everything(make_door, seen, monkeypatch):
     door = make_door()
+    monkeypatch.setattr(fd.Redactor, "redact_text", fail)
 
     @door.llm("answer", model="secret-model")
     def answer():
         return "x"
 
-    monkeypatch.setattr(fd.Redactor, "redact_text", fail)
     assert answer() == "x"
     assert all("secret-model" not in str(s.attributes) + s.name for s in seen.spans)

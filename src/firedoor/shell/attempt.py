@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from opentelemetry.context import Context, attach, get_current
 
 from firedoor.records import Decision
-from firedoor.shell.scope import ATTEMPT_KEY, restore
+from firedoor.shell.scope import restore
 from firedoor.shell.streams import proxy_for
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ class Attempt:
         """The context the guarded code runs in: its span and this attempt are current."""
         own = self._own
         if own is None:
-            call = self._call
-            own = self._own = Context({**call.context, ATTEMPT_KEY: self})
+            own = self._own = self._call.context(self)
         return own
 
     def again(self) -> Self:

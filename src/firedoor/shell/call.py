@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
-from opentelemetry.context import get_current
+from opentelemetry.context import Context, get_current
 
 from firedoor.core.flow import Pause, Serve, Try
 from firedoor.errors import Denied
@@ -22,7 +22,7 @@ from firedoor.shell.captured import captured
 from firedoor.shell.ladder import Ladder
 from firedoor.shell.route import ROUTED, Binding, Route
 from firedoor.shell.runtime import Ending
-from firedoor.shell.scope import REQUEST_KEY, SPAN_KEY, new_id
+from firedoor.shell.scope import ATTEMPT_KEY, REQUEST_KEY, SPAN_KEY, new_id
 from firedoor.shell.streams import BrokenStreamError
 from firedoor.types import Fault, Outcome, RouteKind, Source, ToolCall
 
@@ -42,11 +42,11 @@ class Call:
         "_begun",
         "_open",
         "binding",
-        "context",
         "decision",
         "found",
         "ladder",
         "model",
+        "previous",
         "record",
         "request",
         "route",
@@ -65,12 +65,12 @@ class Call:
         self.found: dict[str, int] = {}
         self._begun = False
         self._open = [True]  # taken by whoever finishes first: list.pop is atomic
-        previous = get_current()
+        previous = self.previous = get_current()
         request: Any = previous.get(REQUEST_KEY)
         self.request = request
         record = self.record = OpenDecision()
         record.__dict__.update(route.template)
-        record.id = new_id()
+        name = record.id = new_id()
         self.started_ns = runtime.time_ns()
         record.time = self.started_ns / 1e9
         if request is not None:
@@ -80,7 +80,7 @@ class Call:
             record.tenant = request.tenant
             record.synthetic = request.synthetic
         else:
-            record.request_id = new_id()
+            record.request_id = name
         alias = route.alias
         if binding is not None and binding.accepts_model:
             asked = named.get("model", ROUTED)
@@ -91,20 +91,19 @@ class Call:
         self.model = alias
         self.ladder: Ladder | None = None
         if alias is not None:
-            record.alias = record.model = runtime.clean(alias, self.found)
+            record.alias = record.model = (
+                route.clean_alias if alias is route.alias else runtime.clean(alias, self.found)
+            )
         if named:
             self._note_arguments(named)
-        entries = {**previous}
         try:
-            span = self.span = runtime.recorder.start_call(record)
-            entries[SPAN_KEY] = span
+            span = self.span = runtime.recorder.start_call(record, self.started_ns)
             identity = span.get_span_context()
             if identity.is_valid:
                 record.trace_id = f"{identity.trace_id:032x}"
                 record.span_id = f"{identity.span_id:016x}"
         except Exception as error:
             runtime.internal("telemetry", error)
-        self.context = entries
         self.started = runtime.now()
         deadline = request.deadline if request is not None else None
         if route.plan is not None or deadline is not None:
@@ -132,7 +131,7 @@ class Call:
         call.span = None
         call.model = route.alias
         call.ladder = None
-        call.context = {**get_current()}
+        call.previous = get_current()
         call._begun = False
         call._open = []
         return call
@@ -150,6 +149,12 @@ class Call:
                 self.record.input_text = captured(named, runtime.redactor)
         except Exception as error:
             runtime.internal("arguments", error)
+
+    def context(self, attempt: Attempt) -> Context:
+        """The context the guarded code runs in: the call's span and `attempt` are current."""
+        if self.span is None:
+            return Context({**self.previous, ATTEMPT_KEY: attempt})
+        return Context({**self.previous, SPAN_KEY: self.span, ATTEMPT_KEY: attempt})
 
     # Attempts ------------------------------------------------------------------------------
 

@@ -26,7 +26,18 @@ accept `answer(messages)`.
 class Route:
     """One guarded function: its kind and name, and what every record of it has in common."""
 
-    __slots__ = ("alias", "depth", "id", "kind", "name", "plan", "provider", "runtime", "template")
+    __slots__ = (
+        "alias",
+        "clean_alias",
+        "depth",
+        "id",
+        "kind",
+        "name",
+        "plan",
+        "provider",
+        "runtime",
+        "template",
+    )
 
     def __init__(
         self,
@@ -60,6 +71,7 @@ class Route:
         self.id = f"{kind}:{name}"
         self.plan = plan
         self.alias = model if plan is None else plan.alias
+        self.clean_alias = None if self.alias is None else runtime.clean(self.alias)
         self.provider = provider
         self.depth = depth
         # Written into every record of the route at once; strings here are cleaned only once.
