@@ -1,6 +1,5 @@
 """The drill from end to end, on the extractive answerer: nothing in it is scripted but the faults."""
 
-import contextlib
 import io
 import json
 from dataclasses import replace
@@ -11,6 +10,7 @@ from rich.console import Console
 import firedoor as fd
 from firedoor.drill import scenes
 from firedoor.drill.endpoint import Choice
+from firedoor.drill.extractive import ExtractiveServer
 from firedoor.drill.faults import FaultKind
 from firedoor.drill.plants import Plants
 from firedoor.drill.run import Settings, run
@@ -134,7 +134,7 @@ def test_a_secret_that_gets_out_fails_the_drill(tmp_path, monkeypatch):
     monkeypatch.setattr(Plants, "named", lambda self: {"journey": "docs-help"})
     report = run(settings(tmp_path, questions=1), Watcher())
     leaked = [each for each in report.checks if not each.passed]
-    assert [each.label.split()[0] for each in leaked] == ["journey"]
+    assert [each.label.split()[1] for each in leaked] == ["journey"]
     assert not report.passed
 
 
@@ -160,8 +160,22 @@ def test_off_a_terminal_there_is_no_motion_and_no_colour(tmp_path):
 
 def test_the_json_screen_prints_one_document(tmp_path, capsys):
     report = run(settings(tmp_path, questions=1), JsonScreen())
-    with contextlib.suppress(KeyError):
-        printed = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     assert printed["passed"] is report.passed
     assert len(printed["scenes"]) == 1 + len(scenes.failing())
     assert printed["spans"]["count"] == report.spans
+
+
+def test_any_openai_compatible_endpoint_will_do(tmp_path, monkeypatch):
+    """One that runs already, under the model name and the key that it wants."""
+    monkeypatch.setattr(scenes, "failing", list)
+    monkeypatch.setenv("SOME_KEY", "sk-none")
+    with ExtractiveServer() as server:
+        report = run(
+            settings(
+                tmp_path, base_url=server.base_url, model="their-model", api_key_env="SOME_KEY"
+            ),
+            Watcher(),
+        )
+    assert report.passed
+    assert {one.model for one in report.decisions if one.kind == "llm"} == {"their-model"}

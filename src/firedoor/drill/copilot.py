@@ -25,8 +25,8 @@ INSTRUCTIONS = (
     "You answer questions about the Python standard library from the documentation given, "
     "in one or two short sentences, and name the function to use."
 )
-MAX_TOKENS = 72
-PASSAGE_CHARACTERS = 320
+MAX_TOKENS = 56
+PASSAGE_CHARACTERS = 240
 """How much of a document goes into the prompt: reading it is what takes a small model long."""
 
 TIMEOUT = 60.0

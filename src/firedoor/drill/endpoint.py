@@ -81,7 +81,7 @@ def open_endpoint(
         return
     with contextlib.closing(model.ModelServer()) as running:
         why = "its wheels are installed" if choice is Choice.AUTO else "asked for"
-        yield Endpoint("model", f"{running.url}/v1", model.MODEL, "none", why, patience=4.0)
+        yield Endpoint("model", f"{running.url}/v1", model.MODEL, "none", why, patience=6.0)
 
 
 def _remote(base_url: str, model_name: str | None, api_key_env: str | None) -> Endpoint:

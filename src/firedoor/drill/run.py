@@ -234,7 +234,7 @@ def _check(report: Report, telemetry: Telemetry, plants: Plants) -> list[Observa
     decided = json.dumps([decision.to_dict() for decision in report.decisions])
     checks = [_zero("decisions without a span in the file", missing)]
     checks += [
-        _zero(f"{name} in spans, metrics and decisions", (written + decided).count(secret))
+        _zero(f"planted {name} in spans, metrics and decisions", (written + decided).count(secret))
         for name, secret in plants.named().items()
     ]
     checks.append(_zero("internal errors of firedoor", _internal_errors(metrics)))

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -106,24 +107,20 @@ class RichScreen:
 
     def played(self, take: Take) -> None:
         """Tell what happened and what was recorded."""
-        line = Table.grid(padding=(0, 1), expand=True)
-        line.add_column(width=1)
-        line.add_column(ratio=1)
-        line.add_column(justify="right", no_wrap=True)
-        line.add_row(
-            PASSED if take.passed else FAILED,
-            escape(take.scene.title),
-            f"[dim]{_seconds(take.seconds)}[/]",
-        )
-        if take.scene.name not in _HEALTHY:
-            line.add_row("", f"[dim]{escape(take.scene.meaning)}[/]", "")
-        line.add_row("", self._got(take.answer), "")
-        if take.scene.name not in _HEALTHY or not take.passed:
-            line.add_row("", _recorded(take), "")
-        for each in take.observations:
-            if not each.passed:
-                line.add_row("", _missed(each), "")
-        self._console.print(line)
+        head = Table.grid(padding=(0, 1), expand=True)
+        head.add_column(width=1)
+        head.add_column(ratio=1)
+        head.add_column(justify="right", no_wrap=True)
+        mark = PASSED if take.passed else FAILED
+        head.add_row(mark, escape(take.scene.title), f"[dim]{_seconds(take.seconds)}[/]")
+        told: list[Text | str] = [self._got(take.answer)]
+        healthy = take.scene.name in _HEALTHY
+        if not healthy:
+            told.insert(0, f"[dim]{escape(take.scene.meaning)}[/]")
+        if not healthy or not take.passed:
+            told.append(_recorded(take))
+        told += [_missed(each) for each in take.observations if not each.passed]
+        self._console.print(head, *(Padding(each, (0, 0, 0, 2)) for each in told))
 
     def _got(self, answer: Answer) -> Text:
         shown = self._redactor.redact(" ".join(answer.text.split()))
@@ -142,9 +139,8 @@ class RichScreen:
         console.print(_wide(report.decisions) if wide else _narrow(report.decisions))
         console.print("\n[bold]Checked in everything that was written[/]")
         for each in report.checks:
-            console.print(
-                f"{PASSED if each.passed else FAILED} {each.observed} {escape(each.label)}"
-            )
+            mark = PASSED if each.passed else FAILED
+            console.print(f"{mark} {escape(each.label)}: {each.observed}")
         console.print(
             f"\n{len(report.decisions)} decisions, {report.spans} spans in "
             f"[bold]{escape(str(report.opening.settings.spans))}[/]",
