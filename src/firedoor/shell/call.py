@@ -146,7 +146,7 @@ class Call:
                     for k, v in kept.items()
                 }
             if runtime.capture == "redacted":
-                self.record.input_text = captured(named, runtime.redactor)
+                self.record.input_text = captured(named, runtime.redactor, self.found)
         except Exception as error:
             runtime.internal("arguments", error)
 
@@ -356,7 +356,7 @@ class Call:
         elif kind is RouteKind.RETRIEVAL:
             self._fill(extractors.extract_retrieval(result, MAX_SOURCES))
         elif self.runtime.capture == "redacted":
-            self.record.output_text = captured(result, self.runtime.redactor)
+            self.record.output_text = captured(result, self.runtime.redactor, self.found)
 
     def _fill(self, extract: Extract) -> None:
         record = self.record
@@ -391,7 +391,7 @@ class Call:
         if self.runtime.capture == "redacted":
             text = extract.text if self.route.kind is RouteKind.LLM else extract.documents
             if text:
-                record.output_text = captured(text, self.runtime.redactor)
+                record.output_text = captured(text, self.runtime.redactor, self.found)
 
     def _finish(self, ended: float) -> None:
         try:

@@ -16,12 +16,12 @@ MAX_CAPTURED = 8_192
 _MAX_READ = 8 * MAX_CAPTURED
 
 
-def captured(value: Any, redactor: Redactor) -> str:
-    """`value` as redacted text of bounded length.
+def captured(value: Any, redactor: Redactor, found: dict[str, int]) -> str:
+    """`value` as redacted text of bounded length; what was replaced is counted in `found`.
 
     Cut only after redaction: a secret cut in two would match no detector.
     """
-    redacted = redactor.redact(_readable(value))
+    redacted = redactor.redact(_readable(value), found)
     text = redacted if isinstance(redacted, str) else json.dumps(redacted, ensure_ascii=False)
     return text if len(text) <= MAX_CAPTURED else text[:MAX_CAPTURED] + "…"
 
