@@ -17,16 +17,30 @@ MARKER = re.compile(r"<[a-z][a-z0-9_]*:[0-9a-f]{8}>|<redaction_(?:failed|limit)>
 
 
 def outside_markers(text: str, found: list[Match]) -> list[Match]:
-    """The matches that touch no marker: redacting a redacted text changes nothing."""
+    """What of the matches lies outside markers: redacting a redacted text changes nothing."""
     marked = [match.span() for match in MARKER.finditer(text)]
     if not marked:
         return found
-    # Both ways in order: one pass, whatever their number.
+    # Both in order, so that their number does not multiply.
     found.sort(key=lambda match: match.start)
-    kept, place = [], 0
+    kept: list[Match] = []
+    place = 0
     for match in found:
         while place < len(marked) and marked[place][1] <= match.start:
             place += 1
-        if place == len(marked) or match.end <= marked[place][0]:
-            kept.append(match)
+        kept.extend(_pieces(text, match, marked, place))
     return kept
+
+
+def _pieces(text: str, match: Match, marked: list[tuple[int, int]], place: int) -> list[Match]:
+    kind, start, end = match
+    if place == len(marked) or marked[place][0] >= end:
+        return [match]
+    pieces = []
+    while start < end:
+        first, last = marked[place] if place < len(marked) else (end, end)
+        # Quotes and commas between markers are nobody's secret.
+        if any(map(str.isalnum, text[start : min(first, end)])):
+            pieces.append(Match(kind, start, min(first, end)))
+        start, place = last, place + 1
+    return pieces

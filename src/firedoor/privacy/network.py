@@ -68,8 +68,8 @@ _COLON = re.compile(
     r":(?:"
     r"(?P<ipv6>(?<=[23fF][0-9A-Fa-f]{3}:)[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{0,34})"
     r"|(?P<mac>(?<=[0-9A-Fa-f]{2}:)[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){4}(?![0-9A-Fa-f:]))"
-    r"|(?P<webhook>//(?:hooks\.slack\.com/(?:services|workflows)|discord(?:app)?\.com/api/webhooks)/[\w/\-]{20,}+)"
-    r"|//(?P<login>[^\s/@:<>\"']{0,128}:[^\s/@<>\"']{1,256})@"
+    r"|(?P<webhook>\\?/\\?/(?:hooks\.slack\.com/(?:services|workflows)|discord(?:app)?\.com/api/webhooks)/[\w/\-]{20,}+)"
+    r"|\\?/\\?/(?P<login>[^\s/@:<>\"']{0,128}:[^\s/@<>\"']{1,256})@"
     r"|(?=(?P<value>\s{0,3}[\"'\\]{0,3}[^\s\"'\\<>,;:]))"
     r")"
 )
@@ -226,11 +226,7 @@ def credible(value: str, *, certain: bool, quoted: bool) -> bool:
     if _CALL.match(value) is not None:
         return False
     digits = any(char.isdigit() for char in value)
+    letters = any(char.isalpha() for char in value)
     if certain:
         return quoted or digits or not value.replace("_", "").replace(".", "").isalnum()
-    return (
-        len(value) >= 12
-        and digits
-        and not value.isdigit()
-        and (not value.islower() or len(value) >= 20)
-    )
+    return len(value) >= 12 and digits and letters and (not value.islower() or len(value) >= 20)

@@ -115,7 +115,7 @@ _COUNTRY = (
 _INTERNATIONAL = re.compile(
     _COUNTRY + r"(?:(?!1)[2-9][0-9]{7,14}|1[2-9][0-9]{9})(?![0-9A-Za-z]|\.[0-9])"
     r"|1[ .\-]?\(?[2-9][0-9]{2}\)?[ .\-]?[0-9]{3}[ .\-]?[0-9]{4}(?![0-9])"
-    rf"|{_COUNTRY}[1-9][0-9]{{0,2}}(?:[ .\-/]?\(?[0-9]{{1,5}}\)?){{2,6}}(?![0-9A-Za-z]|\.[0-9])"
+    rf"|{_COUNTRY}[1-9][0-9]{{0,2}}(?:[ .\-/]?\(?[0-9]{{1,5}}\)?){{2,6}}(?<=[0-9)]{{2}})(?![0-9A-Za-z]|\.[0-9])"
 )
 # North American Numbering Plan: area and exchange begin with 2 to 9. Then France, then Britain,
 # Germany and others with a trunk 0, then the international prefix 00.

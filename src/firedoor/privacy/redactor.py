@@ -146,7 +146,7 @@ class Redactor:
         Raises:
             Exception: What a detector of `extra` raised.
         """
-        folded = None if text.isascii() else fold(text)
+        folded = None if text.isascii() and "\\u00" not in text else fold(text)
         found = find_all(text) if folded is None else folded.restore(find_all(folded.text))
         if found and not self._all:
             found = [match for match in found if match.kind in self.kinds]
