@@ -31,6 +31,8 @@ def settle(found: list[Match]) -> list[Match]:
         last = settled[-1]
         if match.start >= last.end:
             settled.append(match)
-        elif match.end > last.end:
-            settled[-1] = Match(last.kind, last.start, match.end)
+        else:
+            # What stands beside a word is named by its own shape, if it has one.
+            kind = match.kind if last.kind == "secret" else last.kind
+            settled[-1] = Match(kind, last.start, max(last.end, match.end))
     return settled

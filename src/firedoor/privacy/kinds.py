@@ -61,7 +61,6 @@ SECRET_KINDS: frozenset[str] = frozenset(
         "anthropic_key",
         "authorization",
         "aws_access_key",
-        "azure_key",
         "gcp_api_key",
         "gcp_oauth",
         "github_token",

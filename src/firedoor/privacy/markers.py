@@ -13,7 +13,7 @@ FAILED = "<redaction_failed>"
 LIMIT = "<redaction_limit>"
 """What stands for a value beyond the depth, number or size that is looked at."""
 
-MARKER = re.compile(r"<[a-z][a-z0-9_]*:[0-9a-f]{8}>|<redaction_(?:failed|limit)>")
+MARKER = re.compile(r"<[a-z][a-z0-9_]{0,39}+:[0-9a-f]{8}>|<redaction_(?:failed|limit)>")
 
 
 def outside_markers(text: str, found: list[Match]) -> list[Match]:

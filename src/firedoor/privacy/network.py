@@ -20,7 +20,7 @@ __all__ = [
 
 _LOCAL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.!#$%&'*+/=?^_`{|}~-"
 _DOMAIN = re.compile(r"@(?:[\w\-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w\-])")
-_UNICODE_LOCAL = re.compile(r"[!#$%&'*+/=?^_`{|}~.\-\w]+")
+_UNICODE_LOCAL = re.compile(r"[!#$%&'*+/=?^_`{|}~.\-\w]{1,64}+")
 
 
 def find_emails(text: str, found: list[Match]) -> None:
@@ -32,6 +32,9 @@ def find_emails(text: str, found: list[Match]) -> None:
         if local < len(chunk) and not chunk.isascii():
             wide = _UNICODE_LOCAL.match(chunk[::-1])
             local = 0 if wide is None else wide.end()
+        outer = chunk[: len(chunk) - local]
+        if outer.endswith(":") and "://" in outer:
+            continue  # a password: the credentials of the URL are hidden as such
         name = chunk[len(chunk) - local :].lstrip(".!#$%&'*+/=?^`{|}~-")
         if name and not (name == "git" and text[match.end() : match.end() + 1] == ":"):
             found.append(Match("email", at - len(name), match.end()))
@@ -68,7 +71,7 @@ _COLON = re.compile(
     r":(?:"
     r"(?P<ipv6>(?<=[23fF][0-9A-Fa-f]{3}:)[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{0,34})"
     r"|(?P<mac>(?<=[0-9A-Fa-f]{2}:)[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){4}(?![0-9A-Fa-f:]))"
-    r"|(?P<webhook>\\?/\\?/(?:hooks\.slack\.com/(?:services|workflows)|discord(?:app)?\.com/api/webhooks)/[\w/\-]{20,}+)"
+    r"|\\?/\\?/(?:hooks\.slack\.com/(?:services|workflows)|discord(?:app)?\.com/api/webhooks)/(?P<webhook>[\w/\-]{20,}+)"
     r"|\\?/\\?/(?P<login>[^\s/@:<>\"']{0,128}:[^\s/@<>\"']{1,256})@"
     r"|(?=(?P<value>\s{0,3}[\"'\\]{0,3}[^\s\"'\\<>,;:]))"
     r")"

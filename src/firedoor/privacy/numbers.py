@@ -24,7 +24,7 @@ _RUN = re.compile(
     r"|(?<=[A-Z]{6}[0-9])[0-9LMNPQRSTUV][ABCDEHLMPRST][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z]"
     r"(?![A-Za-z0-9]))"
 )
-_GROUP = re.compile(r"[0-9]+")
+_GROUP = re.compile(r"[0-9]++")
 _SEPARATORS = str.maketrans("", "", " -./()+")
 _WORDS = 48
 """Characters before a number in which its name is looked for."""
@@ -123,7 +123,7 @@ _NATIONAL = re.compile(
     r"(?:(?:1[ .\-])?\(?[2-9][0-9]{2}(?:\)[ .\-]?|[ .\-])[2-9][0-9]{2}[ .\-][0-9]{4}"
     r"|\(?0[1-9]([ .\-])[0-9]{2}(?:\1[0-9]{2}){3}"
     r"|\(?0[1-9][0-9]{1,3}(?:\)[ \-/]?|[ \-/])[0-9]{3,4}[ \-]?[0-9]{3,5}"
-    r"|00[1-9][0-9]{0,2}(?:[ .\-/]\(?[0-9]{1,5}\)?){2,6})" + END
+    r"|00[1-9][0-9]{0,2}(?:[ .\-/]\(?[0-9]{1,7}\)?){2,6})" + END
 )
 _TELEPHONE_PARTS = (
     "phone",
@@ -170,10 +170,13 @@ def _at(text: str, at: int, size: int) -> Match | None:
     if before.isalnum() or before in "_$€£#":
         return None
     opened = at - (before == "(")
+    named = _named(text, at, size)
+    if named is not None:
+        return named
     phone = _NATIONAL.match(text, opened)
     if phone is not None and 9 <= len(phone[0].translate(_SEPARATORS)) <= 15:
         return Match("phone", opened, phone.end())
-    return _beside_word(text, at, size, opened) if size > 1 or before == "(" else None
+    return _beside_word(text, at, opened) if size > 1 or before == "(" else None
 
 
 def _international(text: str, at: int) -> Match | None:
@@ -226,21 +229,26 @@ def _beside_letter(text: str, at: int, size: int) -> Match | None:
     return Match("sg_nric", first, match.end()) if checksums.nric(code) else None
 
 
-def _beside_word(text: str, at: int, size: int, opened: int) -> Match | None:
-    """Numbers whose meaning is in the words before them."""
-    loose = _LOOSE.match(text, opened)
-    if loose is None:
-        return None
-    words = text[max(0, at - _WORDS) : opened].lower()
+def _named(text: str, at: int, size: int) -> Match | None:
+    """Identifiers that count only behind their name."""
     for shape in NAMED.get(size, ()):
         match = shape.match(text, at)
         if (
             match is not None
             and shape.words is not None
             and shape.check(match[0].translate(_SEPARATORS))
-            and shape.words.search(words)
+            and shape.words.search(text[max(0, at - _WORDS) : at].lower())
         ):
             return Match(shape.kind, at, match.end())
+    return None
+
+
+def _beside_word(text: str, at: int, opened: int) -> Match | None:
+    """Numbers that are a telephone's because a word before them says so."""
+    loose = _LOOSE.match(text, opened)
+    if loose is None:
+        return None
+    words = text[max(0, at - _WORDS) : opened].lower()
     # Substrings first: a search of the expression costs more than all of them.
     if any(part in words for part in _TELEPHONE_PARTS) and _TELEPHONE.search(words):
         return Match("phone", opened, loose.end())

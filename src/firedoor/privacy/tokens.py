@@ -16,6 +16,9 @@ _W = r"[A-Za-z0-9_\-]"
 _A = r"[A-Za-z0-9]"
 
 
+_CLASS = re.compile(r"\[[^]]*+\]")
+
+
 def _alternatives(
     anchor: str, *shapes: tuple[str, str, str]
 ) -> tuple[re.Pattern[str], dict[str, tuple[str, int]]]:
@@ -23,7 +26,7 @@ def _alternatives(
     parts, kinds = [], {}
     for number, (kind, before, after) in enumerate(shapes):
         parts.append(f"(?P<k{number}>{f'(?<={before}{anchor})' if before else ''}{after})")
-        kinds[f"k{number}"] = (kind, len(re.sub(r"\[[^]]*\]", "x", before)))
+        kinds[f"k{number}"] = (kind, len(_CLASS.sub("x", before)))
     return re.compile(anchor + "(?:" + "|".join(parts) + ")"), kinds
 
 
@@ -53,7 +56,7 @@ _HYPHEN = _alternatives(
     ("vendor_key", "[ps]k", "lf-[0-9a-f\\-]{36}"),
     ("slack_token", "xox[abceoprs]", r"[A-Za-z0-9\-.]{10,}+"),
     ("slack_token", "xapp", r"[0-9]-[A-Za-z0-9\-]{10,}+"),
-    ("gitlab_token", "gl[a-z]{3}", _W + "{20,}+"),
+    ("gitlab_token", "gl[a-z][a-z][a-z]", _W + "{20,}+"),
     ("gitlab_token", "glrt", _W + "{20,}+"),
     ("pypi_token", "pypi", "AgE" + _W + "{40,}+"),
     ("gcp_oauth", "GOCSPX", _W + "{28}"),
@@ -72,8 +75,8 @@ _CAPITAL_A = _alternatives(
 _CAPITAL_S = re.compile(rf"S(?:G\.{_W}{{16,}}+\.{_W}{{30,}}+|K[0-9a-f]{{32}}(?![0-9A-Za-z]))")
 _JWT = re.compile(rf"eyJ{_W}{{6,}}+(?P<rest>\.{_W}{{4,}}+(?:\.{_W}*+){{0,3}})?")
 _YA29 = re.compile(rf"ya29\.{_W}{{20,}}+")
-_BEARER = re.compile(r"earer +(?P<value>[A-Za-z0-9\-._~+/]{8,}+=*)")
-_BASIC = re.compile(r"asic +(?P<value>[A-Za-z0-9+/]{8,}+={0,2})(?![A-Za-z0-9])")
+_BEARER = re.compile(r"earer {1,8}(?P<value>[A-Za-z0-9\-._~+/]{8,}+=*+)")
+_BASIC = re.compile(r"asic {1,8}(?P<value>[A-Za-z0-9+/]{8,}+={0,2})(?![A-Za-z0-9])")
 
 # A block that has its end, or what is left of one that was cut off: lines of base64.
 _PEM_BODY = re.compile(
