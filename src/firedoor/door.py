@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from opentelemetry._logs import LoggerProvider
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from firedoor.clock import SYSTEM_CLOCK, Clock
-from firedoor.config import Canned, Tier
+from firedoor.config import Breaker, Canned, Limiter, Tier
 from firedoor.errors import ConfigurationError
 from firedoor.extraction import Extractors
 from firedoor.privacy import Redactor
 from firedoor.records import Decision
 from firedoor.shell.guard import Guard
 from firedoor.shell.plan import Plan, ladder_of
+from firedoor.shell.prompts import Prompts
 from firedoor.shell.route import Route
 from firedoor.shell.runtime import Runtime
 from firedoor.shell.scope import Request
+from firedoor.shell.switchboard import Switchboard
 from firedoor.telemetry.recorder import Recorder
 from firedoor.types import RouteKind
 
@@ -30,7 +33,7 @@ __all__ = ["Firedoor"]
 L = TypeVar("L", bound=Callable[[Decision], object])
 
 _TRUE = ("1", "true", "yes", "on")
-_FALSE = ("0", "false", "no", "off", "")
+_FALSE = ("0", "false", "no", "off")
 
 
 class Firedoor:
@@ -46,6 +49,8 @@ class Firedoor:
         meter_provider: Where metrics go; None as above.
         logger_provider: Where log events go; None as above.
         clock: What time it is; a `firedoor.testing.FakeClock` in tests.
+        enforce: False: every gate only watches, and records what it would have done.
+            Environment: `FIREDOOR_ENFORCE`.
         enabled: False turns the door into a passage: functions run with their model filled in,
             and nothing else happens. Environment: `FIREDOOR_DISABLED`.
 
@@ -63,6 +68,7 @@ class Firedoor:
         meter_provider: MeterProvider | None = None,
         logger_provider: LoggerProvider | None = None,
         clock: Clock | None = None,
+        enforce: bool | None = None,
         enabled: bool | None = None,
     ) -> None:
         if not str(service).strip():
@@ -95,6 +101,8 @@ class Firedoor:
             ),
             capture=_capture(capture),
             enabled=not _flag("FIREDOOR_DISABLED") if enabled is None else enabled,
+            enforce=_flag("FIREDOOR_ENFORCE", default=True) if enforce is None else enforce,
+            switches=Switchboard(None, clock=clock or SYSTEM_CLOCK),
         )
 
     def __repr__(self) -> str:
@@ -108,6 +116,8 @@ class Firedoor:
         *,
         model: str | None = None,
         tiers: Sequence[Tier | Canned] | None = None,
+        breaker: Breaker | None = None,
+        limiter: Limiter | None = None,
         provider: str | None = None,
         prompt: str | None = None,
     ) -> Guard:
@@ -119,42 +129,70 @@ class Firedoor:
                 parameter has it filled in.
             tiers: A ladder of models instead, best first; a `Canned` response may be last. A
                 tier that fails by the provider's fault gives way to the next.
+            breaker: When to stop calling a model that fails or drags; one circuit per model.
+            limiter: How many calls may run at once; one limiter per model.
             provider: The provider in OpenTelemetry's words (`openai`, `anthropic`, ...), where
                 the response does not tell.
-            prompt: The name of the prompt used, for the record.
+            prompt: The name of the prompt used: its revision in force is recorded.
         """
         ladder = ladder_of(name, model, tiers)
-        return Guard(
-            Route(
-                self._runtime,
-                RouteKind.LLM,
-                name,
-                model=model,
-                provider=provider,
-                prompt=prompt,
-                plan=None if ladder is None else Plan(ladder),
-            )
+        route = Route(
+            self._runtime,
+            RouteKind.LLM,
+            name,
+            model=model,
+            provider=provider,
+            prompt=prompt,
+            plan=_plan(name, ladder, breaker, limiter),
         )
+        return self._guard(route, breaker, limiter)
 
-    def retrieval(self, name: str, *, depth: str | None = None) -> Guard:
+    def retrieval(
+        self,
+        name: str,
+        *,
+        depth: str | None = None,
+        breaker: Breaker | None = None,
+        limiter: Limiter | None = None,
+    ) -> Guard:
         """A guard for a search, as a decorator or a block.
 
         Args:
             name: The route is `retrieval:name`; name the data source.
-            depth: The parameter that says how many documents to fetch.
+            depth: The parameter that says how many documents to fetch; a depth switch caps it.
+            breaker: As for `llm`.
+            limiter: As for `llm`.
         """
-        return Guard(Route(self._runtime, RouteKind.RETRIEVAL, name, depth=depth))
+        plan = _plan(name, None, breaker, limiter)
+        route = Route(self._runtime, RouteKind.RETRIEVAL, name, depth=depth, plan=plan)
+        return self._guard(route, breaker, limiter)
 
     def tool(
-        self, name: str, *, effect: Literal["read", "write", "network"] | None = None
+        self,
+        name: str,
+        *,
+        effect: Literal["read", "write", "network"] | None = None,
+        breaker: Breaker | None = None,
+        limiter: Limiter | None = None,
     ) -> Guard:
         """A guard for a tool call, as a decorator or a block.
 
         Args:
             name: The route is `tool:name`.
-            effect: What the tool does to the world, for the record.
+            effect: What the tool does to the world. In safe mode only `read` tools run.
+            breaker: As for `llm`.
+            limiter: As for `llm`.
         """
-        return Guard(Route(self._runtime, RouteKind.TOOL, name, effect=effect))
+        plan = _plan(name, None, breaker, limiter)
+        route = Route(self._runtime, RouteKind.TOOL, name, effect=effect, plan=plan)
+        return self._guard(route, breaker, limiter)
+
+    def _guard(self, route: Route, breaker: Breaker | None, limiter: Limiter | None) -> Guard:
+        if breaker is not None:
+            self._runtime.breakers.declare(route.id, breaker)
+        if limiter is not None:
+            self._runtime.limiters.declare(route.id, limiter)
+        return Guard(route)
 
     def request(
         self,
@@ -192,6 +230,32 @@ class Firedoor:
             grants=grants,
         )
 
+    # Operation -----------------------------------------------------------------------------
+
+    @property
+    def switches(self) -> Switchboard:
+        """Operators' overrides: aliases, routes off, depth, prompts, safe mode, tiers."""
+        return self._runtime.switches
+
+    @property
+    def prompts(self) -> Prompts:
+        """Prompts by name, at the revision in force."""
+        return self._runtime.prompts
+
+    def snapshot(self) -> dict[str, Any]:
+        """Every gate's state, as plain data."""
+        runtime = self._runtime
+        now = runtime.now()
+        return {
+            "service": runtime.service,
+            "enabled": runtime.enabled,
+            "enforce": runtime.enforce,
+            "switches": [asdict(switch) for switch in runtime.switches.active()],
+            "breakers": runtime.breakers.snapshot(now),
+            "limiters": runtime.limiters.snapshot(),
+            "retries": runtime.retries.snapshot(now),
+        }
+
     # Extension -----------------------------------------------------------------------------
 
     @property
@@ -218,6 +282,7 @@ class Firedoor:
         """End the streams that are still open as abandoned. The guarded functions go on working."""
         self._runtime.settle()
         self._runtime.close_streams()
+        self._runtime.switches.close()
 
     def __enter__(self) -> Self:
         return self
@@ -231,6 +296,23 @@ class Firedoor:
         self.close()
 
 
+def _plan(
+    name: str,
+    ladder: tuple[Tier | Canned, ...] | None,
+    breaker: Breaker | None,
+    limiter: Limiter | None,
+) -> Plan | None:
+    """How the route is guarded; None where nothing was declared, which costs nothing."""
+    if ladder is None and breaker is None and limiter is None:
+        return None
+    return Plan(
+        ladder or (Tier(name),),
+        named=ladder is not None,
+        breaker=breaker is not None,
+        limiter=limiter is not None,
+    )
+
+
 def _capture(given: str | None) -> Literal["none", "redacted"]:
     value = given if given is not None else os.environ.get("FIREDOOR_CAPTURE", "none")
     if value == "none":
@@ -241,8 +323,10 @@ def _capture(given: str | None) -> Literal["none", "redacted"]:
     raise ConfigurationError(f"{where}={value!r}: use 'none' or 'redacted'")
 
 
-def _flag(name: str) -> bool:
+def _flag(name: str, *, default: bool = False) -> bool:
     value = os.environ.get(name, "").strip().lower()
+    if not value:
+        return default
     if value not in _TRUE + _FALSE:
         raise ConfigurationError(f"{name}={value!r}: use 1 or 0")
     return value in _TRUE

@@ -13,7 +13,11 @@ from firedoor.shell.scope import restore
 from firedoor.shell.streams import proxy_for
 
 if TYPE_CHECKING:
+    from firedoor.core.breaker_values import Permit
+    from firedoor.core.limiter import Ticket
+    from firedoor.shell.breakers import LiveBreaker
     from firedoor.shell.call import Call
+    from firedoor.shell.limiters import LiveLimiter
 
 __all__ = ["NOTHING", "Attempt"]
 
@@ -45,6 +49,8 @@ class Attempt:
         "idle_within",
         "model",
         "number",
+        "permit",
+        "ticket",
         "tier",
         "timeout",
     )
@@ -67,6 +73,8 @@ class Attempt:
         self.idle_within: float | None = None
         self.first_token_s: float | None = None
         self.clean_model: str | None = None
+        self.permit: tuple[LiveBreaker, Permit] | None = None
+        self.ticket: tuple[LiveLimiter, Ticket] | None = None
         self._handed = False
         self._result = NOTHING
         self._own: Context | None = None
@@ -82,15 +90,24 @@ class Attempt:
         """Whether the call has ended."""
         return self._call.finished
 
-    def fill(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The keyword arguments with the model (and timeout) the function declares."""
-        binding = self._call.binding
+    def bind(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with the model and timeout the function declares, and its depth capped."""
+        call = self._call
+        binding = call.binding
         if binding is None:
-            return kwargs
-        kwargs = binding.with_model(args, kwargs, self.model)
-        if self.timeout is not None and binding.accepts_timeout and kwargs.get("timeout") is None:
-            kwargs = {**kwargs, "timeout": self.timeout}
-        return kwargs
+            return args, kwargs
+        kwargs = binding.with_model(args, kwargs, self.model, replace=call.switched is not None)
+        if self.timeout is not None and binding.accepts_timeout:
+            given = binding.value("timeout", args, kwargs)
+            if given is None or (isinstance(given, int | float) and given > self.timeout):
+                args, kwargs = binding.replaced("timeout", self.timeout, args, kwargs)
+        if call.depth is not None and call.route.depth is not None:
+            given = binding.value(call.route.depth, args, kwargs)
+            if not isinstance(given, int) or given > call.depth:
+                args, kwargs = binding.replaced(call.route.depth, call.depth, args, kwargs)
+        return args, kwargs
 
     def enter_context(self) -> Context:
         """The context the guarded code runs in: its span and this attempt are current."""

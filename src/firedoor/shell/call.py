@@ -13,6 +13,7 @@ from typing import Any
 from opentelemetry.context import Context, get_current
 
 from firedoor.core.flow import Pause, Serve, Try
+from firedoor.core.snapshot import Resolution
 from firedoor.errors import Denied
 from firedoor.extraction import Extract, parameters
 from firedoor.records import Decision, OpenDecision
@@ -24,6 +25,7 @@ from firedoor.shell.route import ROUTED, Binding, Route
 from firedoor.shell.runtime import Ending
 from firedoor.shell.scope import ATTEMPT_KEY, REQUEST_KEY, SPAN_KEY, new_id
 from firedoor.shell.streams import BrokenStreamError
+from firedoor.shell.switched import refusal
 from firedoor.types import Fault, Outcome, RouteKind, Source, ToolCall
 
 __all__ = ["Call"]
@@ -43,17 +45,20 @@ class Call:
         "_open",
         "binding",
         "decision",
+        "depth",
         "found",
         "ladder",
         "model",
         "previous",
         "record",
+        "refusal",
         "request",
         "route",
         "runtime",
         "span",
         "started",
         "started_ns",
+        "switched",
     )
 
     def __init__(self, route: Route, named: Mapping[str, Any], binding: Binding | None) -> None:
@@ -94,6 +99,11 @@ class Call:
             record.alias = record.model = (
                 route.clean_alias if alias is route.alias else runtime.clean(alias, self.found)
             )
+        self.depth: int | None = None
+        self.refusal: Denied | None = None
+        self.switched: Resolution | None = None
+        if route.prompt is not None or not runtime.switches.snapshot.empty:
+            self._switch()
         if named:
             self._note_arguments(named)
         try:
@@ -107,7 +117,7 @@ class Call:
         self.started = runtime.now()
         deadline = request.deadline if request is not None else None
         if route.plan is not None or deadline is not None:
-            self.ladder = Ladder(self, route.plan or route.single(alias), deadline)
+            self.ladder = Ladder(self, route.plan or route.single(alias), deadline, self.switched)
 
     @classmethod
     def open(cls, route: Route, named: Mapping[str, Any], binding: Binding | None) -> Call | None:
@@ -131,10 +141,36 @@ class Call:
         call.span = None
         call.model = route.alias
         call.ladder = None
+        call.depth = None
+        call.refusal = None
+        call.switched = None
         call.previous = get_current()
         call._begun = False
         call._open = []
         return call
+
+    def _switch(self) -> None:
+        """Take what the switches say of this call, and keep it to its end."""
+        runtime, route, record = self.runtime, self.route, self.record
+        try:
+            found = runtime.switches.resolve(
+                route.id, alias=self.model, journey=record.journey, prompt=route.prompt
+            )
+            if route.prompt is not None and route.prompt in runtime.prompts.names():
+                record.prompt_revision = runtime.clean(runtime.prompts.get(route.prompt).revision)
+            if found is None or not found.applied:
+                return
+            self.switched = found
+            record.switches = tuple([runtime.clean(name) for name in found.switches])
+            if found.prompt_revision is not None:
+                record.prompt_revision = runtime.clean(found.prompt_revision)
+            self.depth = found.depth
+            self.refusal = refusal(found, route)
+            if found.model is not None and found.model != self.model:
+                self.model = found.model
+                record.model = runtime.clean(found.model)
+        except Exception as error:
+            runtime.internal("switches", error)
 
     def _note_arguments(self, named: Mapping[str, Any]) -> None:
         runtime = self.runtime
@@ -162,30 +198,53 @@ class Call:
         return self
 
     def __next__(self) -> Attempt:
-        if self.ladder is None:
+        ladder = self.ladder
+        if ladder is None:
             return self._only()
-        while isinstance(step := self._climb(), Pause):
-            self.runtime.clock.sleep(step.seconds)
-        if step is None:
-            raise StopIteration
-        return self._attempt(step)
+        while (step := self._climb()) is not None:
+            if isinstance(step, Pause):
+                self.runtime.clock.sleep(step.seconds)
+            elif (attempt := self._attempt(step)) is not None:
+                live = ladder.limiter(attempt)
+                if live is None or ladder.seated(
+                    attempt,
+                    live,
+                    live.acquire(
+                        self.runtime.now(), journey=self.record.journey, deadline=ladder.deadline
+                    ),
+                ):
+                    return attempt
+        raise StopIteration
 
     def __aiter__(self) -> AsyncIterator[Attempt]:
         return self
 
     async def __anext__(self) -> Attempt:
-        if self.ladder is None:
+        ladder = self.ladder
+        if ladder is None:
             try:
                 return self._only()
             except StopIteration:
                 raise StopAsyncIteration from None
-        while isinstance(step := self._climb(), Pause):
-            await self.runtime.clock.asleep(step.seconds)
-        if step is None:
-            raise StopAsyncIteration
-        return self._attempt(step)
+        while (step := self._climb()) is not None:
+            if isinstance(step, Pause):
+                await self.runtime.clock.asleep(step.seconds)
+            elif (attempt := self._attempt(step)) is not None:
+                live = ladder.limiter(attempt)
+                if live is None or ladder.seated(
+                    attempt,
+                    live,
+                    await live.acquire_async(
+                        self.runtime.now(), journey=self.record.journey, deadline=ladder.deadline
+                    ),
+                ):
+                    return attempt
+        raise StopAsyncIteration
 
     def _only(self) -> Attempt:
+        if self.refusal is not None:
+            self.fail(self.refusal)
+            raise self.refusal
         if self._begun:
             raise StopIteration
         self._begun = True
@@ -196,24 +255,31 @@ class Call:
         ladder = self.ladder
         if ladder is None or not self._open or ladder.standing:
             return None
+        if self.refusal is not None:
+            self.fail(self.refusal)
+            raise self.refusal
         try:
             step = ladder.step()
-        except Denied as denied:
-            self.fail(denied)
+        except Exception as error:
+            self.fail(error)
             raise
         return None if isinstance(step, Serve) else step
 
-    def _attempt(self, step: Try) -> Attempt:
+    def _attempt(self, step: Try) -> Attempt | None:
+        """The attempt of a step, if its gates let it run; they never wait."""
+        ladder = self.ladder
+        if ladder is None:
+            return None
         plan = self.route.plan
-        model = self.model if plan is None else step.tier.model
+        model = self.model if plan is None or not plan.named else step.tier.model
         attempt = Attempt(self, model, step.number, tier=step.index, timeout=step.timeout)
         attempt.first_token_within = step.first_token
         attempt.idle_within = step.tier.idle
-        if model is not None:
-            self.record.model = attempt.clean_model = self.runtime.clean(model, self.found)
+        if not ladder.admit(attempt):
+            return None
+        if attempt.model is not None:
+            self.record.model = attempt.clean_model = self.runtime.clean(attempt.model, self.found)
         self.record.tier = step.index
-        if self.ladder is not None:
-            self.ladder.current = attempt
         return attempt
 
     # Endings -------------------------------------------------------------------------------

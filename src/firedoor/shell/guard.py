@@ -74,7 +74,11 @@ class Guard:
             return found
 
         def restart(wrapped: Any, args: Any, kwargs: Any) -> Callable[[Attempt], Any]:
-            return lambda attempt: wrapped(*args, **attempt.fill(args, kwargs))
+            def begin(attempt: Attempt) -> Any:
+                bound, named = attempt.bind(args, kwargs)
+                return wrapped(*bound, **named)
+
+            return begin
 
         def sync(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
             binding = bindings[instance is not None] or bind(wrapped, instance)
@@ -87,7 +91,8 @@ class Guard:
             again = restart(wrapped, args, kwargs) if call.ladder is not None else None
             for attempt in call:
                 with attempt:
-                    return attempt.take(wrapped(*args, **attempt.fill(args, kwargs)), again)
+                    bound, given = attempt.bind(args, kwargs)
+                    return attempt.take(wrapped(*bound, **given), again)
             return call.respond(args, kwargs, stream=streams)
 
         async def asynchronous(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -101,7 +106,8 @@ class Guard:
             again = restart(wrapped, args, kwargs) if call.ladder is not None else None
             async for attempt in call:
                 with attempt:
-                    work = wrapped(*args, **attempt.fill(args, kwargs))
+                    bound, given = attempt.bind(args, kwargs)
+                    work = wrapped(*bound, **given)
                     return attempt.take(await within(runtime.clock, attempt.timeout, work), again)
             return call.respond(args, kwargs, stream=False)
 

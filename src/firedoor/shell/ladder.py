@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from firedoor.core.breaker_values import Refusal, Result
 from firedoor.core.flow import CallFlow, Failure, Pause, Serve, Stop, Try
-from firedoor.errors import DeadlineExceeded
+from firedoor.core.limiter import Ended, Shed, Ticket
+from firedoor.errors import DeadlineExceeded, Denied
 from firedoor.extraction.faults import is_context_overflow, is_retryable, retry_after
 from firedoor.records import AttemptRecord
 from firedoor.shell.backoff import delay_before
-from firedoor.types import Fault, Outcome
+from firedoor.shell.switched import model_off
+from firedoor.types import Fault, Outcome, Verdict, VerdictStatus
 
 if TYPE_CHECKING:
+    from firedoor.core.snapshot import Resolution
     from firedoor.shell.attempt import Attempt
     from firedoor.shell.call import Call
+    from firedoor.shell.limiters import LiveLimiter
     from firedoor.shell.plan import Plan
     from firedoor.shell.runtime import Ending
 
@@ -33,27 +38,40 @@ class Ladder:
     __slots__ = (
         "_begun",
         "_call",
-        "_deadline",
         "_flow",
         "_here",
         "_plan",
+        "_switched",
         "_tier",
         "current",
+        "deadline",
+        "denied",
+        "error",
         "ledger",
         "served",
         "standing",
     )
 
-    def __init__(self, call: Call, plan: Plan, deadline: float | None) -> None:
+    def __init__(
+        self, call: Call, plan: Plan, deadline: float | None, switched: Resolution | None
+    ) -> None:
         self._call = call
         self._plan = plan
-        self._deadline = deadline
-        self._flow = CallFlow(plan.tiers, deadline=deadline)
+        self._switched = switched
+        self.deadline = deadline
+        first = 0
+        if switched is not None:
+            # Safe mode goes straight to the canned tier; a route without one was refused before.
+            safe = switched.safe_mode is not None and plan.canned is not None
+            first = len(plan.tiers) - 1 if safe else switched.minimum_tier
+        self._flow = CallFlow(plan.tiers, first=first, deadline=deadline)
         self._tier = -1
         self._here = 0
         self._begun = 0.0
         self.served: Serve | None = None
         self.current: Attempt | None = None
+        self.denied: Denied | None = None
+        self.error: BaseException | None = None
         self.standing = False
         self.ledger: list[AttemptRecord] = []
 
@@ -61,18 +79,18 @@ class Ladder:
         """What to do now.
 
         Raises:
-            DeadlineExceeded: If the request's time was used up before anything could be tried.
+            Denied: If no tier could be tried: every gate refused, or the time was used up.
+            Exception: The provider's own, where one failed and no gate let another tier run.
         """
         now = self._call.runtime.now()
         step = self._flow.next(now)
         if isinstance(step, Stop):
-            late = now - (self._deadline or now)
-            raise DeadlineExceeded(
-                f"{self._call.route.id}: the request's deadline passed {late:.3f} s ago, so "
-                "nothing was tried; give door.request a longer deadline= or the route shorter "
-                "timeouts",
-                gate="deadline",
-            )
+            if self.error is not None:
+                self.tell(self.error)
+                raise self.error
+            if self.denied is not None and step.reason != "deadline":
+                raise self.denied
+            raise self._too_late(now)
         if isinstance(step, Try):
             self._here = self._here + 1 if step.index == self._tier else 1
             self._tier = step.index
@@ -83,18 +101,107 @@ class Ladder:
             self.ledger.append(AttemptRecord(step.index, None, Outcome.CANNED))
         return step
 
+    def _too_late(self, now: float) -> DeadlineExceeded:
+        late = now - (now if self.deadline is None else self.deadline)
+        return DeadlineExceeded(
+            f"{self._call.route.id}: the request's deadline passed {late:.3f} s ago, so nothing "
+            "more was tried; give door.request a longer deadline= or the route shorter timeouts",
+            gate="deadline",
+        )
+
+    def admit(self, attempt: Attempt) -> bool:
+        """Ask the gates that never wait: is the model switched on, is its circuit closed."""
+        call = self._call
+        runtime, route = call.runtime, call.route
+        self.standing = False
+        if self._switched is not None and attempt.model is not None and self._plan.named:
+            choice = runtime.switches.model(attempt.model, journey=call.record.journey)
+            attempt.model = choice.name
+            if choice.disabled_by is not None:
+                return self.refuse(attempt, model_off(route, choice.name, choice.disabled_by))
+        if self._plan.breaker:
+            live = runtime.breakers.find(route.id, attempt.model or route.name)
+            if live is not None:
+                answer = live.acquire(self._begun)
+                if isinstance(answer, Refusal):
+                    return self.refuse(attempt, live.denied(answer))
+                attempt.permit = (live, answer)
+                call.record.breaker = str(live.state)
+        if attempt.number == 1:
+            runtime.retries.attempted(self._begun)
+        self.standing = True
+        self.current = attempt
+        return True
+
+    def limiter(self, attempt: Attempt) -> LiveLimiter | None:
+        """The limiter to wait for, if the route has one."""
+        if not self._plan.limiter:
+            return None
+        return self._call.runtime.limiters.find(
+            self._call.route.id, attempt.model or self._call.route.name
+        )
+
+    def seated(self, attempt: Attempt, live: LiveLimiter, answer: Ticket | Shed) -> bool:
+        """Whether the limiter has a place; what is held is given back if not."""
+        if isinstance(answer, Ticket):
+            attempt.ticket = (live, answer)
+            self._begun = self._call.runtime.now()
+            return True
+        if attempt.permit is not None:
+            attempt.permit[0].cancel(attempt.permit[1])
+            attempt.permit = None
+        return self.refuse(attempt, live.denied(answer))
+
+    def refuse(self, attempt: Attempt, denied: Denied) -> bool:
+        """Note that a gate would not let the tier run, and go on to the next; always False."""
+        self.standing = False
+        self.current = None
+        self.denied = denied
+        self.ledger.append(
+            AttemptRecord(
+                attempt.tier, self._call.runtime.clean(str(attempt.model or "")), reason=denied.gate
+            )
+        )
+        self._call.record.verdicts += (
+            Verdict(denied.gate, VerdictStatus.BLOCKED, reason=type(denied).__name__),
+        )
+        self._flow.refused()
+        return False
+
+    def _release(
+        self, attempt: Attempt, ending: Ending | None, error: BaseException | None
+    ) -> None:
+        """Give back what the gates gave, and tell them how it went."""
+        now = self._call.runtime.now()
+        if attempt.permit is not None:
+            live, permit = attempt.permit
+            attempt.permit = None
+            live.settle(
+                permit,
+                _result(ending),
+                now - self._begun,
+                now,
+                first_token=attempt.first_token_s,
+                retry_after=None if error is None else retry_after(error),
+            )
+        if attempt.ticket is not None:
+            limiter, ticket = attempt.ticket
+            attempt.ticket = None
+            limiter.release(ticket, now, _load(ending))
+
     def failed(self, attempt: Attempt, error: BaseException, ending: Ending) -> bool:
         """Note a failed attempt; whether the call goes on to something else."""
         now = self._call.runtime.now()
-        self.note(attempt, ending, now)
+        self.note(attempt, ending, now, error)
         self.standing = False
         if not isinstance(error, Exception) or ending.fault is None:
             return False
         failure = Failure(
             ending.fault, retryable=is_retryable(error), overflow=is_context_overflow(error)
         )
+        self.error = error
         retry_in = None
-        if self._flow.may_retry(failure):
+        if self._flow.may_retry(failure) and self._call.runtime.retries.take(now):
             retry_in = delay_before(self._here, retry_after(error), wait=self._plan.wait)
         self._flow.failed(failure, now, retry_in=retry_in)
         return self._flow.over(now) is None
@@ -103,9 +210,16 @@ class Ladder:
         """The user has seen content."""
         self._flow.committed()
 
-    def note(self, attempt: Attempt, ending: Ending | None, now: float) -> None:
-        """Write an attempt that has ended into the ledger."""
+    def note(
+        self,
+        attempt: Attempt,
+        ending: Ending | None,
+        now: float,
+        error: BaseException | None = None,
+    ) -> None:
+        """Write an attempt that has ended into the ledger, and let its gates know."""
         self.current = None
+        self._release(attempt, ending, error)
         record = self._call.record
         self.ledger.append(
             AttemptRecord(
@@ -135,3 +249,21 @@ class Ladder:
     def blame(self) -> Fault | None:
         """Whose fault it is that the first choice did not answer."""
         return next((r.fault for r in self.ledger if r.fault is not None), None)
+
+
+def _result(ending: Ending | None) -> Result:
+    """What an attempt's ending says of its target's health."""
+    if ending is None:
+        return Result.SUCCESS
+    if ending.fault is Fault.TARGET:
+        return Result.FAILURE
+    if ending.outcome in (Outcome.CANCELLED, Outcome.ABANDONED):
+        return Result.CANCELLED
+    return Result.IGNORED
+
+
+def _load(ending: Ending | None) -> Ended:
+    """What it says of its target's load."""
+    if ending is None:
+        return Ended.SAMPLE
+    return Ended.DROPPED if ending.fault is Fault.TARGET else Ended.SILENT

@@ -25,17 +25,23 @@ class Plan:
         wait: How long to wait before a retry.
         on_stream_failure: What a stream does that breaks after the user has seen content:
             `surface` raises the provider's own exception, `close` ends it with the canned text.
+        named: Whether the tiers were declared. If not there is just one, and no model of its own.
+        breaker: Whether the route has declared one; its circuits live with the door.
+        limiter: The same of limiters.
     """
 
     tiers: tuple[Tier | Canned, ...]
     wait: WaitStrategy = DEFAULT_WAIT
     on_stream_failure: StreamFailure = "surface"
+    named: bool = True
+    breaker: bool = False
+    limiter: bool = False
 
     @property
     def alias(self) -> str | None:
         """The model the application asks for: the first tier's."""
         first = self.tiers[0]
-        return first.model if isinstance(first, Tier) else None
+        return first.model if self.named and isinstance(first, Tier) else None
 
     @property
     def canned(self) -> Canned | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from firedoor.config import Tier
@@ -34,6 +34,7 @@ class Route:
         "kind",
         "name",
         "plan",
+        "prompt",
         "provider",
         "runtime",
         "template",
@@ -70,23 +71,24 @@ class Route:
         self.name = name
         self.id = f"{kind}:{name}"
         self.plan = plan
-        self.alias = model if plan is None else plan.alias
+        self.alias = plan.alias if plan is not None and plan.named else model
         self.clean_alias = None if self.alias is None else runtime.clean(self.alias)
         self.provider = provider
         self.depth = depth
+        self.prompt = prompt
         # Written into every record of the route at once; strings here are cleaned only once.
         self.template: dict[str, Any] = {
             "service": runtime.service,
             "kind": kind,
             "route": runtime.clean(self.id),
         }
-        for field, value in (("provider", provider), ("prompt_name", prompt), ("effect", effect)):
+        for name_of, value in (("provider", provider), ("prompt_name", prompt), ("effect", effect)):
             if value is not None:
-                self.template[field] = runtime.clean(value)
+                self.template[name_of] = runtime.clean(value)
 
     def single(self, model: str | None) -> Plan:
         """The plan of a route that has none, for calls that must end by a deadline."""
-        return Plan((Tier(model or self.name),))
+        return Plan((Tier(model or self.name),), named=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class Binding:
         model_at: The position `model` may be given at; past every position where it may not.
         accepts_timeout: Whether it declares `timeout`.
         default_model: The default of its `model` parameter, where that is a name.
+        defaults: Every parameter's default, where it has one.
     """
 
     names: tuple[str, ...]
@@ -106,6 +109,7 @@ class Binding:
     accepts_timeout: bool
     default_model: str | None = None
     model_at: int = 1 << 30
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Binding:
@@ -127,20 +131,45 @@ class Binding:
             accepts_timeout="timeout" in parameters and parameters["timeout"].kind in by_name,
             default_model=model if isinstance(model, str) and model != ROUTED else None,
             model_at=names.index("model") if "model" in names else 1 << 30,
+            defaults={n: p.default for n, p in parameters.items() if p.default is not p.empty},
         )
 
     def with_model(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], model: str | None
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        model: str | None,
+        *,
+        replace: bool = False,
     ) -> dict[str, Any]:
-        """The keyword arguments, with `model` where the function wants it and the caller gave none."""
+        """The keyword arguments, with `model` where the function wants it and the caller gave none.
+
+        With `replace`, a model the caller gave by name gives way too: a switch says which it is.
+        """
         if (
             model is not None
             and self.accepts_model
             and len(args) <= self.model_at
-            and kwargs.get("model", ROUTED) == ROUTED
+            and (replace or kwargs.get("model", ROUTED) == ROUTED)
         ):
             return {**kwargs, "model": model}
         return kwargs
+
+    def value(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The argument called `name`, as given or by its default."""
+        if name in kwargs:
+            return kwargs[name]
+        at = self.names.index(name) if name in self.names else len(args)
+        return args[at] if at < len(args) else self.defaults.get(name)
+
+    def replaced(
+        self, name: str, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with another value for `name`, given the way it was given."""
+        at = self.names.index(name) if name in self.names else len(args)
+        if name not in kwargs and at < len(args):
+            return (*args[:at], value, *args[at + 1 :]), kwargs
+        return args, {**kwargs, name: value}
 
     def named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Every argument that has a name, by that name."""

@@ -16,7 +16,12 @@ from firedoor.extraction import Extractors
 from firedoor.extraction.faults import attribute, error_type, fault_of_code
 from firedoor.privacy import Redactor, describe_exception
 from firedoor.records import Decision
+from firedoor.shell.breakers import Breakers
+from firedoor.shell.limiters import Limiters
+from firedoor.shell.prompts import Prompts
 from firedoor.shell.reaper import REAPER
+from firedoor.shell.retries import Retries
+from firedoor.shell.switchboard import Switchboard
 from firedoor.telemetry.recorder import Recorder
 from firedoor.types import Fault, Outcome
 
@@ -56,6 +61,8 @@ class Runtime:
         recorder: Recorder,
         capture: Literal["none", "redacted"],
         enabled: bool,
+        enforce: bool,
+        switches: Switchboard,
     ) -> None:
         self.clock = clock
         self.now = clock.now
@@ -65,6 +72,14 @@ class Runtime:
         self.recorder = recorder
         self.capture = capture
         self.enabled = enabled
+        self.enforce = enforce
+        self.switches = switches
+        self.prompts = Prompts(switches, on_fault=self.internal)
+        self.breakers = Breakers(
+            enforce=enforce, on_error=lambda error: self.internal("breaker", error)
+        )
+        self.limiters = Limiters(clock)
+        self.retries = Retries()
         self.listeners: list[Callable[[Decision], object]] = []
         self.streams: weakref.WeakSet[Watch] = weakref.WeakSet()
         self.service = service

@@ -1,0 +1,54 @@
+"""What the switches in force mean for one call that begins."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from firedoor.core.snapshot import Resolution
+from firedoor.core.switches import Switch
+from firedoor.errors import RouteDisabled
+from firedoor.types import Effect, RouteKind
+
+if TYPE_CHECKING:
+    from firedoor.shell.route import Route
+
+__all__ = ["model_off", "refusal"]
+
+
+def refusal(resolution: Resolution, route: Route) -> RouteDisabled | None:
+    """The denial a call gets at once, or None if it may go on.
+
+    In safe mode a model call answers with its canned tier, or is refused if it has none; tools
+    that write or reach out are refused; searches and reading tools go on.
+    """
+    if resolution.disabled_by is not None:
+        return _off(f"{route.id} is turned off", resolution.disabled_by)
+    if resolution.safe_mode is not None and _unsafe(route):
+        return _off(f"{route.id} does not run in safe mode", resolution.safe_mode)
+    if resolution.model_disabled_by is not None and route.plan is None:
+        return model_off(route, resolution.model or "", resolution.model_disabled_by)
+    return None
+
+
+def model_off(route: Route, model: str, switch: Switch) -> RouteDisabled:
+    """The denial of a call to a model that is turned off."""
+    return _off(f"model {model!r} is turned off for {route.id}", switch)
+
+
+def _unsafe(route: Route) -> bool:
+    if route.kind is RouteKind.LLM:
+        return route.plan is None or route.plan.canned is None
+    return route.template.get("effect") in (Effect.WRITE, Effect.NETWORK)
+
+
+def _off(what: str, switch: Switch) -> RouteDisabled:
+    until = "until it is reverted"
+    if switch.expires_at is not None:
+        moment = datetime.fromtimestamp(switch.expires_at, UTC)
+        until = f"until {moment:%Y-%m-%dT%H:%M:%SZ}"
+    return RouteDisabled(
+        f"{what} by switch {switch.id} ({switch.actor}: {switch.reason}) {until}. "
+        f"Revert it: door.switches.revert({switch.id!r})",
+        gate=f"switch:{switch.id}",
+    )
