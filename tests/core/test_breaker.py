@@ -12,6 +12,7 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
 )
 
@@ -244,6 +245,25 @@ class TestHalfOpen:
         event = circuit.settle(trials[0], SUCCESS, 2.0, now, first_token=1.5)
         assert event.reason == "slow_first_token_rate"
 
+    def test_one_slow_stream_is_no_verdict_where_all_must_be_slow(self):
+        circuit = make(slow_first_token=1.0, slow_first_token_rate=1.0, half_open_calls=2)
+        trials, now = half_open(circuit)
+        assert circuit.settle(trials[0], SUCCESS, 2.0, now, first_token=1.5) is None
+        assert circuit.settle(trials[1], SUCCESS, 2.0, now, first_token=0.5).after is State.CLOSED
+
+    def test_trials_of_an_earlier_half_open_are_of_an_older_epoch(self):
+        """Their numbers come again; their epoch does not."""
+        circuit = make(failure_rate=0.3)
+        earlier, now = half_open(circuit)
+        assert circuit.settle(earlier[0], FAILURE, 0.1, now).after is State.OPEN
+        now += 60.0
+        trials = [circuit.acquire(now) for _ in range(3)]
+        assert [t.trial for t in trials] == [t.trial for t in earlier]
+        assert circuit.settle(earlier[1], FAILURE, 0.1, now) is None
+        circuit.cancel(earlier[2])
+        assert isinstance(circuit.acquire(now), Refusal)
+        assert circuit.read(now).trials == 3
+
     @pytest.mark.parametrize("give_back", ["cancel", IGNORED, CANCELLED])
     def test_a_trial_that_says_nothing_gives_its_place_back(self, give_back):
         circuit = make()
@@ -324,6 +344,25 @@ class TestByHand:
         assert call(circuit, FAILURE).reason == "failure_rate", "it was below in between"
         assert circuit.state is State.METRICS_ONLY
 
+    def test_metrics_only_tells_again_after_the_window_forgot(self):
+        circuit = make(mode="metrics_only", window=10.0, minimum_calls=1)
+        assert call(circuit, FAILURE, now=0.0).reason == "failure_rate"
+        assert call(circuit, SUCCESS, now=20.0) is None
+        assert call(circuit, FAILURE, now=20.0).reason == "failure_rate"
+
+    def test_trials_begin_anew_each_time_it_is_made_half_open(self):
+        circuit = make(half_open_calls=2)
+        _, now = half_open(circuit)
+        late = circuit.acquire(now + 30.0)
+        assert isinstance(late, Permit), "the first two are overdue"
+        circuit.force(State.OPEN, now)
+        circuit.force(State.HALF_OPEN, now)
+        first, second = circuit.acquire(now), circuit.acquire(now)
+        assert isinstance(circuit.acquire(now), Refusal)
+        for _ in range(2):
+            assert circuit.settle(first, SUCCESS, 0.1, now) is None
+        assert circuit.settle(second, SUCCESS, 0.1, now).after is State.CLOSED
+
     def test_reset_goes_back_to_the_configured_mode_with_nothing_counted(self):
         circuit = make(mode="metrics_only")
         call(circuit, FAILURE)
@@ -389,10 +428,11 @@ CONFIGS = st.builds(
     jitter=st.sampled_from([0.0, 0.5]),
     mode=st.sampled_from(["enforce", "enforce", "enforce", "metrics_only", "disabled"]),
 )
-RESULTS = st.sampled_from(Result)
-DURATIONS = st.sampled_from([0.1, 1.9, 2.0, 7.0])
-FIRST_TOKENS = st.sampled_from([None, 0.2, 1.0, 3.0])
+RESULTS = st.sampled_from([SUCCESS, SUCCESS, SUCCESS, FAILURE, FAILURE, IGNORED, CANCELLED])
+DURATIONS = st.sampled_from([0.1, 0.1, 1.9, 2.0, 7.0])
+FIRST_TOKENS = st.sampled_from([None, None, 0.2, 1.0, 3.0])
 RETRY_AFTERS = st.sampled_from([None, None, 1.0, 9.0])
+ENDINGS = st.tuples(RESULTS, DURATIONS, FIRST_TOKENS, RETRY_AFTERS)
 
 
 class Model(RuleBasedStateMachine):
@@ -412,6 +452,7 @@ class Model(RuleBasedStateMachine):
         self.epoch = 1
         self.opens = 0
         self.refused = 0
+        self.steps = 1
         self.enter({"enforce": "closed"}.get(config.mode, config.mode))
 
     # The account ---------------------------------------------------------------------------
@@ -487,10 +528,12 @@ class Model(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.25, 1.0, 2.5, 4.0, 20.0]))
     def wait(self, seconds):
+        self.steps += 1
         self.now += seconds
 
     @rule(target=permits, times=st.integers(1, 6))
     def acquire(self, times):
+        self.steps += 1
         return multiple(*filter(None, (self.acquire_once() for _ in range(times))))
 
     def acquire_once(self):
@@ -529,14 +572,20 @@ class Model(RuleBasedStateMachine):
             self.live[answer.trial] = self.now + self.config.open_for
         return answer
 
-    @rule(
-        permit=consumes(permits),
-        result=RESULTS,
-        duration=DURATIONS,
-        first_token=FIRST_TOKENS,
-        retry_after=RETRY_AFTERS,
-    )
-    def settle(self, permit, result, duration, first_token, retry_after):
+    @rule(permit=consumes(permits), ending=ENDINGS)
+    def settle(self, permit, ending):
+        self.settle_once(permit, *ending)
+
+    @rule(endings=st.lists(ENDINGS, min_size=1, max_size=8))
+    def serve(self, endings):
+        """Whole calls, one after the other, as most are."""
+        self.steps += 1
+        for ending in endings:
+            permit = self.acquire_once()
+            if permit is not None:
+                self.settle_once(permit, *ending)
+
+    def settle_once(self, permit, result, duration, first_token, retry_after):
         expected = self.expect(permit, result, duration, first_token, retry_after)
         good = permit.good
         if (
@@ -578,6 +627,7 @@ class Model(RuleBasedStateMachine):
         if permit.epoch == self.epoch and self.state == "half_open":
             self.live.pop(permit.trial, None)
 
+    @precondition(lambda self: self.steps % 7 == 0)  # seldom: or nothing else gets far
     @rule(state=st.sampled_from(State))
     def force(self, state):
         if (self.state, state) == ("closed", State.HALF_OPEN):
@@ -593,6 +643,7 @@ class Model(RuleBasedStateMachine):
         if state is State.HALF_OPEN and self.config.half_open_max_wait:
             self.half_open_ends = self.now + self.config.half_open_max_wait
 
+    @precondition(lambda self: self.steps % 13 == 0)
     @rule()
     def reset(self):
         self.circuit.reset(self.now)

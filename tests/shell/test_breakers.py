@@ -1,6 +1,7 @@
 """The breakers of a door under threads and tasks: exact permits, no lock across anybody's code."""
 
 import asyncio
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -40,6 +41,15 @@ def in_threads(count, work):
 
     with ThreadPoolExecutor(count) as pool:
         return [f.result() for f in [pool.submit(run, i) for i in range(count)]]
+
+
+@pytest.fixture(autouse=True)
+def eager_switching():
+    """Let threads change places as often as they can, so that a missing lock shows."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.mark.parametrize("half_open_calls", [1, 5, 17])
@@ -130,6 +140,22 @@ def test_good_calls_noted_without_the_lock_count_towards_the_verdict():
     events = [live.settle(live.acquire(0.0), FAILURE, 0.1, 0.0) for _ in range(10)]
     assert events[:9] == [None] * 9
     assert events[9].counts == Counts(calls=20, failures=10)
+
+
+def test_a_good_call_that_completes_the_minimum_opens_it_here_as_well():
+    live = make(failure_rate=0.5, minimum_calls=10).find("llm:answer", "gpt-5")
+    results = [SUCCESS] * 4 + [FAILURE] * 5 + [SUCCESS]
+    events = [live.settle(live.acquire(0.0), result, 0.1, 0.0) for result in results]
+    assert events[:9] == [None] * 9
+    assert events[9].counts == Counts(calls=10, failures=5)
+
+
+def test_a_good_call_after_the_window_forgot_older_ones_opens_it_here_as_well():
+    live = make(failure_rate=0.5, minimum_calls=2, window=10.0).find("llm:answer", "gpt-5")
+    for result, now in [(SUCCESS, 0.0)] * 5 + [(FAILURE, 5.0)] * 3 + [(SUCCESS, 5.0)]:
+        assert live.settle(live.acquire(now), result, 0.1, now) is None
+    event = live.settle(live.acquire(10.0), SUCCESS, 0.1, 10.0)
+    assert event.counts == Counts(calls=5, failures=3)
 
 
 def test_notes_are_taken_in_before_they_pile_up():
