@@ -441,7 +441,7 @@ def test_a_user_of_many_models_does_not_grow_the_recorder(recorder):
     for number in range(500):
         record.response_model = f"answer-{number}"
         recorder.end_call(record, recorder.start_call(record))
-    assert len(recorder._commons.of(record)._dimensions) <= 65
+    assert len(recorder._commons.of(record)._series) <= 65
 
 
 # Requests ----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from opentelemetry.trace import SpanKind
 
@@ -12,7 +12,9 @@ from firedoor.records import SCHEMA_VERSION, Decision
 from firedoor.telemetry import names
 from firedoor.types import RouteKind
 
-__all__ = ["MAX_TEXT", "Common", "Commons", "cut", "within"]
+__all__ = ["MAX_TEXT", "Common", "Commons", "Dimensions", "cut", "within"]
+
+S = TypeVar("S")
 
 MAX_TEXT = 8192
 """Characters of the longest attribute value. Collectors refuse whole batches over a few MiB."""
@@ -63,7 +65,7 @@ class Common:
         base: Every attribute that is the same for all of these calls; `start` included.
     """
 
-    __slots__ = ("_dimensions", "base", "kind", "name", "operation", "start", "target")
+    __slots__ = ("_series", "base", "kind", "name", "operation", "start", "target")
 
     def __init__(self, record: Decision) -> None:
         kind = record.kind
@@ -101,37 +103,35 @@ class Common:
             base[names.PROMPT_VERSION] = base[names.PROMPT_VERSION_MIRROR] = record.prompt_revision
         self.start = {key: cut(value) for key, value in start.items()}
         self.base = {key: cut(value) for key, value in base.items()}
-        self._dimensions: dict[tuple[str | None, str | None], Dimensions] = {}
+        self._series: dict[tuple[str | None, str | None], Any] = {}
 
-    def dimensions(self, record: Decision) -> Dimensions:
-        """The metric attributes of a call."""
+    def series(self, record: Decision, bind: Callable[[Dimensions], S]) -> S:
+        """What `bind` made of the metric dimensions of a call like this one; made once."""
         key = (record.response_model, record.error_type)
-        found = self._dimensions.get(key)
+        found = self._series.get(key)
         if found is None:
-            if len(self._dimensions) >= _MAX_DIMENSIONS:
+            if len(self._series) >= _MAX_DIMENSIONS:
                 # A provider that answers with ever new model names must not grow the metrics.
                 key = (None, None if record.error_type is None else "_OTHER")
-            found = self._dimensions.setdefault(key, Dimensions(self, *key))
-        return found
+            found = self._series.get(key) or bind(Dimensions(self, *key))
+            found = self._series.setdefault(key, found)
+        return found  # type: ignore[no-any-return]
 
 
 class Dimensions:
-    """Attributes of a call's metric records, as dicts that are made once and never changed."""
+    """Attributes of a call's metric records. No identifier is among them."""
 
-    __slots__ = ("duration", "input", "output", "tokens")
+    __slots__ = ("duration", "tokens")
 
     def __init__(self, common: Common, response_model: str | None, error_type: str | None) -> None:
         start = common.start
         kept: tuple[str, ...] = (names.OPERATION, names.TOOL_NAME)
         if common.operation != "execute_tool":
             kept = (names.OPERATION, names.PROVIDER, names.REQUEST_MODEL)
-        shared = {key: start[key] for key in kept if key in start}
+        self.tokens = {key: start[key] for key in kept if key in start}
         if response_model is not None and common.operation == "chat":
-            shared[names.RESPONSE_MODEL] = cut(response_model)
-        self.tokens = shared
-        self.input = {**shared, names.TOKEN_TYPE: "input"}
-        self.output = {**shared, names.TOKEN_TYPE: "output"}
-        self.duration = {**shared, names.ROUTE: start[names.ROUTE]}
+            self.tokens[names.RESPONSE_MODEL] = cut(response_model)
+        self.duration = {**self.tokens, names.ROUTE: start[names.ROUTE]}
         if error_type is not None:
             self.duration[names.ERROR_TYPE] = cut(error_type)
 

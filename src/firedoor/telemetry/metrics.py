@@ -24,8 +24,9 @@ from opentelemetry.metrics import (
 from firedoor._version import __version__
 from firedoor.records import Decision
 from firedoor.telemetry import names
-from firedoor.telemetry.common import Common, cut
+from firedoor.telemetry.common import Common, Dimensions, cut
 from firedoor.telemetry.names import SCOPE, Convention, MetricName
+from firedoor.telemetry.series import Series
 from firedoor.types import Outcome, RouteKind
 
 __all__ = ["Metrics"]
@@ -106,17 +107,17 @@ class Metrics:
             (record.route, journey, model, record.outcome, record.fault, record.error_type), 1
         )
         if ran:
-            dimensions = common.dimensions(record)
+            series = common.series(record, self._bind)
             if kind is RouteKind.LLM:
-                self._inference.record(record.latency_s, dimensions.duration)
+                series.inference.record(record.latency_s)
                 if record.usage is not None or self._input_total is not None:
-                    self._tokens(record, common)
+                    self._tokens(record, common, series)
                 if record.first_token_s is not None:
-                    self._stream(record, common)
+                    _stream(record, record.first_token_s, series)
             elif kind is RouteKind.RETRIEVAL:
-                self._retrieval.record(record.latency_s, dimensions.duration)
+                series.retrieval.record(record.latency_s)
             else:
-                self._tool.record(record.latency_s, dimensions.duration)
+                series.tool.record(record.latency_s)
         if record.cost_usd:
             self._cost.add((record.route, journey, model), record.cost_usd)
         for verdict in record.verdicts:
@@ -127,29 +128,22 @@ class Metrics:
             for attempt in record.attempts:
                 self._attempts.add((record.route, attempt.model, attempt.outcome or "skipped"), 1)
 
-    def _tokens(self, record: Decision, common: Common) -> None:
-        dimensions = common.dimensions(record)
+    def _bind(self, dimensions: Dimensions) -> _CallSeries:
+        return _CallSeries(self, dimensions)
+
+    def _tokens(self, record: Decision, common: Common, series: _CallSeries) -> None:
         usage = record.usage
         given = usage.input_tokens if usage is not None else None
         made = usage.output_tokens if usage is not None else None
         if given is not None:
-            self._input.record(given, dimensions.input if self._by_type else dimensions.tokens)
+            series.input.record(given)
         if made is not None:
-            self._output.record(made, dimensions.output if self._by_type else dimensions.tokens)
+            series.output.record(made)
         if self._input_total is not None and self._output_total is not None:
             for total, count in ((self._input_total, given), (self._output_total, made)):
                 modality = "unknown" if count is None else "text"
                 key = (common.operation, record.provider, record.model, record.response_model, modality)  # fmt: skip
                 total.add(key, count or 0)
-
-    def _stream(self, record: Decision, common: Common) -> None:
-        tokens = common.dimensions(record).tokens
-        first = record.first_token_s
-        if first is None:
-            return
-        self._first_chunk.record(first, tokens)
-        if record.chunks is not None and record.chunks > 1:
-            self._per_chunk.record(max(record.latency_s - first, 0.0) / (record.chunks - 1), tokens)
 
     def request(self, journey: str, outcome: Outcome, duration_s: float) -> None:
         """Record how long a user waited, and what came of it."""
@@ -164,6 +158,31 @@ class Metrics:
     def unknown_shape(self, route: str) -> None:
         """Count a response that was not understood."""
         self._unknown.add(1, {names.ROUTE: route})
+
+
+class _CallSeries:
+    """The histograms of a call, each with the attributes of calls like it."""
+
+    __slots__ = ("first_chunk", "inference", "input", "output", "per_chunk", "retrieval", "tool")
+
+    def __init__(self, metrics: Metrics, dimensions: Dimensions) -> None:
+        tokens = dimensions.tokens
+        by_type = metrics._by_type
+        given = {**tokens, names.TOKEN_TYPE: "input"} if by_type else tokens
+        made = {**tokens, names.TOKEN_TYPE: "output"} if by_type else tokens
+        self.inference = Series(metrics._inference, dimensions.duration)
+        self.retrieval = Series(metrics._retrieval, dimensions.duration)
+        self.tool = Series(metrics._tool, dimensions.duration)
+        self.input = Series(metrics._input, given)
+        self.output = Series(metrics._output, made)
+        self.first_chunk = Series(metrics._first_chunk, tokens)
+        self.per_chunk = Series(metrics._per_chunk, tokens)
+
+
+def _stream(record: Decision, first: float, series: _CallSeries) -> None:
+    series.first_chunk.record(first)
+    if record.chunks is not None and record.chunks > 1:
+        series.per_chunk.record(max(record.latency_s - first, 0.0) / (record.chunks - 1))
 
 
 def _histogram(meter: Meter, metric: MetricName) -> Histogram:

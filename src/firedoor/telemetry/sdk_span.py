@@ -15,10 +15,8 @@ is what this mirror was written against, and gives None where it is not.
 from __future__ import annotations
 
 import threading
-import zlib
 from collections.abc import Mapping
 from time import time_ns
-from types import FunctionType
 from typing import Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
@@ -37,6 +35,7 @@ from opentelemetry.trace import (
 )
 
 from firedoor.telemetry.common import within
+from firedoor.telemetry.sdk_code import fingerprint
 
 __all__ = ["HandmadeSpan", "Maker", "maker_for"]
 
@@ -251,22 +250,12 @@ _KNOWN: Final = frozenset({3_109_693_019})
 """Fingerprints of the SDK code this mirrors: opentelemetry-sdk 1.45."""
 
 
-def fingerprint() -> int | None:
-    """A number for what the SDK's own code touches; None where something has been put around it.
-
-    A release that starts a span in a new way touches other names, and then gets the plain API
-    until this mirror has learnt it.
-    """
-    touched = []
-    for function in _MIRRORED:
-        if type(function) is not FunctionType:
-            return None
-        touched += sorted(function.__code__.co_names)
-    return zlib.crc32(" ".join(touched).encode())
-
-
 def maker_for(tracer: object) -> Maker | None:
     """A maker for `tracer`, or None where it is not the SDK's own as this module knows it."""
-    if type(tracer) is not Tracer or "start_span" in vars(tracer) or fingerprint() not in _KNOWN:
+    if (
+        type(tracer) is not Tracer
+        or "start_span" in vars(tracer)
+        or fingerprint(_MIRRORED) not in _KNOWN
+    ):
         return None
     return Maker(tracer)
