@@ -111,6 +111,24 @@ async def test_cancelled_trials_give_their_places_to_others():
     assert sum(isinstance(live.acquire(30.0), Permit) for _ in range(9)) == 5
 
 
+def test_the_permit_of_a_call_that_was_not_made_goes_back():
+    live = make(half_open_calls=1).find("llm:answer", "gpt-5")
+    live.cancel(live.acquire(0.0))
+    trip(live)
+    for _ in range(3):
+        live.cancel(live.acquire(30.0))
+    assert isinstance(live.acquire(30.0), Permit)
+    assert isinstance(live.acquire(30.0), Refusal)
+
+
+def test_by_hand_nothing_is_told_where_nothing_changes():
+    seen = []
+    live = make(seen=seen).find("llm:answer", "gpt-5")
+    assert live.force(State.CLOSED, 0.0) is None
+    assert live.reset(0.0) is None
+    assert seen == []
+
+
 def test_no_outcome_is_lost_between_threads():
     """Good calls go round the lock, others through it: every one is counted once."""
     live = make(failure_rate=1.0, window=100_000, window_type="count", minimum_calls=100_000).find(
