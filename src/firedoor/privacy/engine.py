@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from firedoor.privacy.kinds import Match
-from firedoor.privacy.network import find_addresses, find_assigned, find_emails
+from firedoor.privacy.network import find_assigned, find_emails
 from firedoor.privacy.numbers import find_numbers
 from firedoor.privacy.tokens import find_tokens
 
@@ -17,8 +17,6 @@ def find_all(text: str) -> list[Match]:
         find_emails(text, found)
     find_numbers(text, found)
     find_tokens(text, found)
-    if "-" in text:
-        find_addresses(text, found)
     find_assigned(text, found)
     return found
 

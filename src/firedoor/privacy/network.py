@@ -10,7 +10,6 @@ from firedoor.privacy.kinds import Match
 
 __all__ = [
     "credible",
-    "find_addresses",
     "find_assigned",
     "find_emails",
     "find_ipv4",
@@ -79,24 +78,9 @@ _COLON = re.compile(
 _EQUALS = re.compile(r"=(?=\s{0,3}[\"'\\]{0,3}[^\s\"'\\<>,;=&])")
 # To the closing quote; without one, to a space or a separator (`&` only where a parameter follows).
 _VALUE = re.compile(
-    r"\s{0,3}(?:(?P<quote>\\{0,3}[\"'])(?P<quoted>[^\"'\n]{1,8192}+)"
-    r"|(?P<bare>(?:[^\s\"'<>,;&]|&(?![\w.\-]{1,40}=)){1,8192}+))"
+    r"\s{0,3}(?:(?P<quote>\\{0,3}[\"'])(?P<quoted>[^\"'\n]++)"
+    r"|(?P<bare>(?:[^\s\"'<>,;&]|&(?![\w.\-]{1,40}=))++))"
 )
-_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
-_HYPHEN_MAC = re.compile(
-    r"-(?<=[0-9A-Fa-f]{2}-)[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){4}(?![0-9A-Za-z\-])"
-)
-
-
-def find_addresses(text: str, found: list[Match]) -> None:
-    """Add MAC addresses written with hyphens."""
-    found.extend(
-        [
-            Match("mac_address", match.start() - 2, match.end())
-            for match in _HYPHEN_MAC.finditer(text)
-            if text[match.start() - 3 : match.start() - 2] not in _HEXADECIMAL
-        ]
-    )
 
 
 def find_assigned(text: str, found: list[Match]) -> None:
@@ -136,6 +120,10 @@ def _ipv6(text: str, start: int, end: int, found: list[Match]) -> None:
 
 _WORD = re.compile(r"[\w.]++")
 _CALL = re.compile(r"[A-Za-z_][\w.]*+[(\[]")
+_EXPRESSION = re.compile(
+    r"\s{0,3}(?:[A-Za-z_][\w.]*+[(\[]|\$[{(]|\$[A-Z_]{2,}+(?!\w)|%[({s]|[{*(<\[])"
+)
+_LONG = 256
 _CERTAIN = (
     "password", "passwd", "pwd", "passphrase", "passcode", "secret", "secretkey", "secretaccesskey",
     "apikey", "accesskey", "privatekey", "accesstoken", "refreshtoken", "authtoken", "bearertoken",
@@ -208,6 +196,8 @@ def _value(text: str, anchor: int, done: int, found: list[Match]) -> int:
     name = _name_before(text, anchor)
     if not name.endswith(_NAMES):
         return done
+    if _EXPRESSION.match(text, anchor + 1) is not None:
+        return done
     match = _VALUE.match(text, anchor + 1)
     if match is None:
         return done
@@ -218,15 +208,16 @@ def _value(text: str, anchor: int, done: int, found: list[Match]) -> int:
     if credible(value, certain=name.endswith(_CERTAIN), quoted=quoted):
         found.append(Match("secret", start, start + len(value)))
         return match.end()
+    # Another key word may stand in what was none; but nothing long is read twice.
     word = _WORD.match(text, start)
-    return done if word is None else word.end()
+    return match.end() if len(value) > _LONG else done if word is None else word.end()
 
 
 def credible(value: str, *, certain: bool, quoted: bool) -> bool:
     """Whether a value beside a key word is the secret itself: not a type, a variable or a blank."""
-    if len(value) < 4 or value.lower() in _PLACEHOLDERS or value[0] in "${%*(<[":
+    if len(value) < 4 or value.lower() in _PLACEHOLDERS or value[0] in "{*(<[":
         return False
-    if _CALL.match(value) is not None:
+    if not quoted and _CALL.match(value) is not None:
         return False
     digits = any(char.isdigit() for char in value)
     letters = any(char.isalpha() for char in value)

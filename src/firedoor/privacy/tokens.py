@@ -51,6 +51,11 @@ _UNDERSCORE = _alternatives(
 _HYPHEN = _alternatives(
     "-",
     ("private_key", "", r"----BEGIN[A-Z0-9 ]{0,32} PRIVATE KEY(?: BLOCK)?-----"),
+    (
+        "mac_address",
+        "[0-9A-Fa-f][0-9A-Fa-f]",
+        r"[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){4}(?![0-9A-Za-z\-])",
+    ),
     ("anthropic_key", "sk", "ant-" + _W + "{20,}+"),
     ("openai_key", "sk", _W + "{16,}+"),
     ("vendor_key", "[ps]k", "lf-[0-9a-f\\-]{36}"),
@@ -83,6 +88,9 @@ _PEM_BODY = re.compile(
     r"(?:[^-]++|-(?!----))*+-----END[A-Z0-9 ]{0,40}-----"
     r"|(?:(?:\s|\\[nr])*+[A-Za-z0-9+/=]{16,}+)*+(?:(?:\s|\\[nr])++[A-Za-z0-9+/]{1,15}={0,2}(?=\s|\\|\"|$))?"
 )
+
+
+_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 
 
 def find_tokens(text: str, found: list[Match]) -> None:
@@ -121,7 +129,10 @@ def _anchored(
         if kind == "private_key":
             body = _PEM_BODY.match(text, end)
             end = end if body is None else body.end()
-        elif kind == "openai_key" and not _random(text[start:end]):
+        elif kind == "openai_key":
+            if not _random(text[start:end]):
+                continue
+        elif kind == "mac_address" and text[start - 3 : start - 2] in _HEXADECIMAL:
             continue
         found.append(Match(kind, start - before, end))
 
