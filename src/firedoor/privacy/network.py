@@ -119,7 +119,8 @@ def _ipv6(text: str, start: int, end: int, found: list[Match]) -> None:
 
 
 _WORD = re.compile(r"[\w.]++")
-_CALL = re.compile(r"[A-Za-z_][\w.]*+[(\[]")
+_CALL = re.compile(r"[A-Za-z_][\w.]*+[(\[]|[(\[]")
+_TEMPLATE = re.compile(r"\$?\{|<|\*++\Z|%[({s]")
 _EXPRESSION = re.compile(
     r"\s{0,3}(?:[A-Za-z_][\w.]*+[(\[]|\$[{(]|\$[A-Z_]{2,}+(?!\w)|%[({s]|[{*(<\[])"
 )
@@ -215,7 +216,7 @@ def _value(text: str, anchor: int, done: int, found: list[Match]) -> int:
 
 def credible(value: str, *, certain: bool, quoted: bool) -> bool:
     """Whether a value beside a key word is the secret itself: not a type, a variable or a blank."""
-    if len(value) < 4 or value.lower() in _PLACEHOLDERS or value[0] in "{*(<[":
+    if len(value) < 4 or value.lower() in _PLACEHOLDERS or _TEMPLATE.match(value) is not None:
         return False
     if not quoted and _CALL.match(value) is not None:
         return False
