@@ -39,7 +39,10 @@ def _uncovers(text: str, matches: list[Match]) -> bool:
     if "<" in text:
         return True
     for _, start, end in matches:
-        if text[end : end + 1] not in _APART or text[max(0, start - 1) : start] not in _APART:
+        if text[max(0, start - 1) : start] not in _APART:
+            return True
+        after = text[end : end + 1]
+        if after not in _APART and not (after in ".:?!" and text[end + 1 : end + 2] in _APART):
             return True
     return False
 
