@@ -1,5 +1,6 @@
 """In-process incident response for LLM applications."""
 
+from firedoor import policies
 from firedoor._version import __version__
 from firedoor.config import Breaker, Budget, Canned, Limiter, Tier
 from firedoor.door import Firedoor
@@ -79,5 +80,6 @@ __all__ = [
     "__version__",
     "current_attempt",
     "current_request",
+    "policies",
     "wrap",
 ]

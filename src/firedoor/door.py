@@ -16,6 +16,7 @@ from firedoor.clock import SYSTEM_CLOCK, Clock
 from firedoor.config import Breaker, Canned, Limiter, Tier
 from firedoor.errors import ConfigurationError
 from firedoor.extraction import Extractors
+from firedoor.policies import Chain, Policy, policy
 from firedoor.privacy import Redactor
 from firedoor.records import Decision
 from firedoor.shell.guard import Guard
@@ -24,6 +25,7 @@ from firedoor.shell.prompts import Prompts
 from firedoor.shell.route import Route
 from firedoor.shell.runtime import Runtime
 from firedoor.shell.scope import Request
+from firedoor.shell.screens import Screens
 from firedoor.shell.switchboard import Switchboard
 from firedoor.telemetry.recorder import Recorder
 from firedoor.types import RouteKind
@@ -118,6 +120,7 @@ class Firedoor:
         tiers: Sequence[Tier | Canned] | None = None,
         breaker: Breaker | None = None,
         limiter: Limiter | None = None,
+        policies: Sequence[Policy] = (),
         provider: str | None = None,
         prompt: str | None = None,
     ) -> Guard:
@@ -131,6 +134,7 @@ class Firedoor:
                 tier that fails by the provider's fault gives way to the next.
             breaker: When to stop calling a model that fails or drags; one circuit per model.
             limiter: How many calls may run at once; one limiter per model.
+            policies: What may go in and come out, in order.
             provider: The provider in OpenTelemetry's words (`openai`, `anthropic`, ...), where
                 the response does not tell.
             prompt: The name of the prompt used: its revision in force is recorded.
@@ -144,6 +148,7 @@ class Firedoor:
             provider=provider,
             prompt=prompt,
             plan=_plan(name, ladder, breaker, limiter),
+            screens=self._screens(RouteKind.LLM, name, policies),
         )
         return self._guard(route, breaker, limiter)
 
@@ -154,6 +159,7 @@ class Firedoor:
         depth: str | None = None,
         breaker: Breaker | None = None,
         limiter: Limiter | None = None,
+        policies: Sequence[Policy] = (),
     ) -> Guard:
         """A guard for a search, as a decorator or a block.
 
@@ -162,9 +168,13 @@ class Firedoor:
             depth: The parameter that says how many documents to fetch; a depth switch caps it.
             breaker: As for `llm`.
             limiter: As for `llm`.
+            policies: As for `llm`.
         """
         plan = _plan(name, None, breaker, limiter)
-        route = Route(self._runtime, RouteKind.RETRIEVAL, name, depth=depth, plan=plan)
+        screens = self._screens(RouteKind.RETRIEVAL, name, policies)
+        route = Route(
+            self._runtime, RouteKind.RETRIEVAL, name, depth=depth, plan=plan, screens=screens
+        )
         return self._guard(route, breaker, limiter)
 
     def tool(
@@ -174,6 +184,7 @@ class Firedoor:
         effect: Literal["read", "write", "network"] | None = None,
         breaker: Breaker | None = None,
         limiter: Limiter | None = None,
+        policies: Sequence[Policy] = (),
     ) -> Guard:
         """A guard for a tool call, as a decorator or a block.
 
@@ -182,10 +193,23 @@ class Firedoor:
             effect: What the tool does to the world. In safe mode only `read` tools run.
             breaker: As for `llm`.
             limiter: As for `llm`.
+            policies: As for `llm`.
         """
         plan = _plan(name, None, breaker, limiter)
-        route = Route(self._runtime, RouteKind.TOOL, name, effect=effect, plan=plan)
+        screens = self._screens(RouteKind.TOOL, name, policies)
+        route = Route(
+            self._runtime, RouteKind.TOOL, name, effect=effect, plan=plan, screens=screens
+        )
         return self._guard(route, breaker, limiter)
+
+    def _screens(self, kind: RouteKind, name: str, policies: Sequence[Policy]) -> Screens | None:
+        if not policies:
+            return None
+        runtime = self._runtime
+        chain = Chain(
+            policies, shadow=not runtime.enforce, clock=runtime.clock, redactor=runtime.redactor
+        )
+        return Screens(chain, kind, name)
 
     def _guard(self, route: Route, breaker: Breaker | None, limiter: Limiter | None) -> Guard:
         if breaker is not None:
@@ -229,6 +253,9 @@ class Firedoor:
             synthetic=synthetic,
             grants=grants,
         )
+
+    policy = staticmethod(policy)
+    """`@door.policy(on="input")` makes a policy of a function; see `firedoor.policies.policy`."""
 
     # Operation -----------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from opentelemetry.context import Context, attach, get_current
 
 from firedoor.records import Decision
 from firedoor.shell.scope import restore
-from firedoor.shell.streams import proxy_for
+from firedoor.shell.streams import is_value, proxy_for
 
 if TYPE_CHECKING:
     from firedoor.core.breaker_values import Permit
@@ -153,8 +153,25 @@ class Attempt:
 
         A stream comes back as a proxy: read that one, so that it is timed and told of. The call
         then ends with the stream, even after the block.
+
+        Raises:
+            PolicyBlocked: If an output policy refuses it.
         """
-        return self.take(result)
+        return self.take(self.screened(result))
+
+    def screened(self, result: Any) -> Any:
+        """A value as the route's output policies let it through; streams are screened as read."""
+        screens = self._call.route.screens
+        if screens is None or not is_value(result):
+            return result
+        return screens.leave(self._call, result)
+
+    async def ascreened(self, result: Any) -> Any:
+        """As `screened`, for async functions."""
+        screens = self._call.route.screens
+        if screens is None or not is_value(result):
+            return result
+        return await screens.aleave(self._call, result)
 
     def take(self, result: Any, restart: Callable[[Attempt], Any] | None = None) -> Any:
         """Keep `result` for the record, or put a watching proxy around a stream.

@@ -7,7 +7,7 @@ guarded function noticing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from opentelemetry.context import Context, get_current
@@ -24,9 +24,9 @@ from firedoor.shell.ladder import Ladder
 from firedoor.shell.route import ROUTED, Binding, Route
 from firedoor.shell.runtime import Ending
 from firedoor.shell.scope import ATTEMPT_KEY, REQUEST_KEY, SPAN_KEY, new_id
-from firedoor.shell.streams import BrokenStreamError
 from firedoor.shell.switched import refusal
-from firedoor.types import Fault, Outcome, RouteKind, Source, ToolCall
+from firedoor.shell.watch import BrokenStreamError
+from firedoor.types import Fault, Outcome, RouteKind, Source, ToolCall, Verdict, VerdictStatus
 
 __all__ = ["Call"]
 
@@ -43,6 +43,7 @@ class Call:
         "__weakref__",
         "_begun",
         "_open",
+        "beside",
         "binding",
         "decision",
         "depth",
@@ -99,6 +100,7 @@ class Call:
             record.alias = record.model = (
                 route.clean_alias if alias is route.alias else runtime.clean(alias, self.found)
             )
+        self.beside: Any = None
         self.depth: int | None = None
         self.refusal: Denied | None = None
         self.switched: Resolution | None = None
@@ -141,6 +143,7 @@ class Call:
         call.span = None
         call.model = route.alias
         call.ladder = None
+        call.beside = None
         call.depth = None
         call.refusal = None
         call.switched = None
@@ -281,6 +284,23 @@ class Call:
             self.record.model = attempt.clean_model = self.runtime.clean(attempt.model, self.found)
         self.record.tier = step.index
         return attempt
+
+    def judged(self, verdicts: Sequence[Verdict]) -> None:
+        """Write what policies said into the record; their reasons may hold a user's words."""
+        clean, found = self.runtime.clean, self.found
+        self.record.verdicts += tuple(
+            [
+                Verdict(
+                    clean(v.gate, found),
+                    v.status,
+                    v.stage,
+                    None if v.reason is None else clean(v.reason, found),
+                    tuple([clean(label, found) for label in v.labels]),
+                    v.shadow,
+                )
+                for v in verdicts
+            ]
+        )
 
     # Endings -------------------------------------------------------------------------------
 
@@ -469,6 +489,9 @@ class Call:
         record.latency_s = ended - self.started
         if self.found:
             record.redactions = self.found
+        if record.verdicts and record.outcome is Outcome.ANSWERED and _altered(record.verdicts):
+            record.outcome = Outcome.DEGRADED
+            record.degraded = True
         ladder = self.ladder
         if ladder is not None:
             record.attempts = tuple(ladder.ledger)
@@ -493,3 +516,11 @@ class Call:
     def finished(self) -> bool:
         """Whether the decision is made."""
         return not self._open
+
+
+def _altered(verdicts: tuple[Verdict, ...]) -> bool:
+    """Whether a policy changed what the user saw."""
+    return any(
+        v.status is VerdictStatus.REDACTED and not v.shadow and v.stage == "output"
+        for v in verdicts
+    )

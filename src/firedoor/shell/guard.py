@@ -65,6 +65,7 @@ class Guard:
     def _wrapper(self, target: Any) -> Callable[..., Any]:
         route = self._route
         runtime = route.runtime
+        screens = route.screens
         bindings: list[Binding | None] = [None, None]
         streams = inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
 
@@ -88,11 +89,13 @@ class Guard:
             call = Call.open(route, named, binding)
             if call is None:
                 return wrapped(*args, **binding.with_model(args, kwargs, route.alias))
+            if screens is not None:
+                args, kwargs = screens.enter(call, args, kwargs)
             again = restart(wrapped, args, kwargs) if call.ladder is not None else None
             for attempt in call:
                 with attempt:
                     bound, given = attempt.bind(args, kwargs)
-                    return attempt.take(wrapped(*bound, **given), again)
+                    return attempt.take(attempt.screened(wrapped(*bound, **given)), again)
             return call.respond(args, kwargs, stream=streams)
 
         async def asynchronous(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -103,16 +106,23 @@ class Guard:
             call = Call.open(route, named, binding)
             if call is None:
                 return await wrapped(*args, **binding.with_model(args, kwargs, route.alias))
+            if screens is not None:
+                args, kwargs = await screens.aenter(call, args, kwargs)
             again = restart(wrapped, args, kwargs) if call.ladder is not None else None
             async for attempt in call:
                 with attempt:
                     bound, given = attempt.bind(args, kwargs)
                     work = wrapped(*bound, **given)
-                    return attempt.take(await within(runtime.clock, attempt.timeout, work), again)
+                    result = await within(runtime.clock, attempt.timeout, work)
+                    return attempt.take(await attempt.ascreened(result), again)
             return call.respond(args, kwargs, stream=False)
 
         # A generator function returns at once, and what it returns is a stream like any other.
-        return asynchronous if inspect.iscoroutinefunction(target) else sync
+        if inspect.iscoroutinefunction(target):
+            return asynchronous
+        if screens is not None:
+            screens.refuse_async(route.id)
+        return sync
 
     # Block ---------------------------------------------------------------------------------
 

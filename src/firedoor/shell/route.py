@@ -11,6 +11,7 @@ from firedoor.config import Tier
 from firedoor.errors import ConfigurationError
 from firedoor.shell.plan import Plan
 from firedoor.shell.runtime import Runtime
+from firedoor.shell.screens import Screens
 from firedoor.types import Effect, RouteKind
 
 __all__ = ["ROUTED", "Binding", "Route"]
@@ -37,6 +38,7 @@ class Route:
         "prompt",
         "provider",
         "runtime",
+        "screens",
         "template",
     )
 
@@ -52,6 +54,7 @@ class Route:
         effect: str | None = None,
         depth: str | None = None,
         plan: Plan | None = None,
+        screens: Screens | None = None,
     ) -> None:
         if not isinstance(name, str):
             raise ConfigurationError(
@@ -71,6 +74,7 @@ class Route:
         self.name = name
         self.id = f"{kind}:{name}"
         self.plan = plan
+        self.screens = screens
         self.alias = plan.alias if plan is not None and plan.named else model
         self.clean_alias = None if self.alias is None else runtime.clean(self.alias)
         self.provider = provider

@@ -1,0 +1,156 @@
+"""Streams under watch: proxies that stay the provider's own object to whoever holds them.
+
+Classes, not generator functions: `break`, `close`, garbage collection and interpreter exit must all
+reach the one finish. The span is current only while a generator's own code runs, inside one step;
+nothing is held across a yield.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import wrapt
+from opentelemetry.context import attach, get_current
+
+from firedoor.shell.scope import restore
+from firedoor.shell.watch import Watch
+
+__all__ = ["AsyncStream", "Proxy", "SyncStream"]
+
+
+class Proxy(wrapt.ObjectProxy[Any]):
+    """What both colours share: the watch, and the end of the proxy's own life."""
+
+    def __init__(self, stream: Any, watch: Watch) -> None:
+        super().__init__(stream)
+        self._self_watch = watch
+
+    def __del__(self) -> None:
+        watch = getattr(self, "_self_watch", None)
+        if watch is not None and not watch.call.finished:
+            watch.runtime.collected(watch)
+
+
+class SyncStream(Proxy):
+    """A sync stream or generator under watch."""
+
+    def __init__(self, stream: Any, watch: Watch) -> None:
+        super().__init__(stream, watch)
+        self._self_step = watch.stepper()
+        self._self_advance = stream.__next__
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._self_step(self._self_advance)
+
+    def send(self, value: Any) -> Any:
+        """Resume a generator with a value."""
+        return self._self_step(self.__wrapped__.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raise inside a generator."""
+        return self._self_step(self.__wrapped__.throw, *error)
+
+    def close(self) -> None:
+        """Close the stream; the call is abandoned unless it was complete."""
+        try:
+            close = getattr(self.__wrapped__, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._self_watch.abandon()
+
+    def __enter__(self) -> Self:
+        enter = getattr(self.__wrapped__, "__enter__", None)
+        if enter is not None:
+            enter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Any:
+        self._self_watch.left(error)
+        leave = getattr(self.__wrapped__, "__exit__", None)
+        return leave(kind, error, trace) if leave is not None else self.close()
+
+
+class AsyncStream(Proxy):
+    """An async stream or generator under watch."""
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self._step(self.__wrapped__.__anext__)
+
+    async def _step(self, advance: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        watch: Watch = self._self_watch
+        asked = watch.now()
+        context = watch.context
+        try:
+            if context is None:
+                chunk = await advance(*args)
+            else:
+                previous = get_current()
+                attach(context)
+                try:
+                    chunk = await advance(*args)
+                finally:
+                    restore(context, previous)
+        except StopAsyncIteration:
+            watch.ended()
+            raise
+        except BaseException as error:
+            watch.broke(error)
+            raise
+        watch.saw(chunk, asked)
+        return chunk
+
+    async def asend(self, value: Any) -> Any:
+        """Resume an async generator with a value."""
+        return await self._step(self.__wrapped__.asend, value)
+
+    async def athrow(self, *error: Any) -> Any:
+        """Raise inside an async generator."""
+        return await self._step(self.__wrapped__.athrow, *error)
+
+    async def aclose(self) -> None:
+        """Close an async generator; the call is abandoned unless it was complete."""
+        await self._close("aclose", "close")
+
+    async def close(self) -> None:
+        """Close a provider's stream; the call is abandoned unless it was complete."""
+        await self._close("close", "aclose")
+
+    async def _close(self, *names: str) -> None:
+        try:
+            for name in names:
+                close = getattr(self.__wrapped__, name, None)
+                if close is not None:
+                    await close()
+                    break
+        finally:
+            self._self_watch.abandon()
+
+    async def __aenter__(self) -> Self:
+        enter = getattr(self.__wrapped__, "__aenter__", None)
+        if enter is not None:
+            await enter()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Any:
+        self._self_watch.left(error)
+        leave = getattr(self.__wrapped__, "__aexit__", None)
+        return await (leave(kind, error, trace) if leave is not None else self.close())
