@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sysconfig
+import os
 from dataclasses import dataclass
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING
@@ -14,15 +14,9 @@ __all__ = ["ErrorRecord", "describe_exception"]
 
 _MOST = 32
 """Exceptions of one chain or group that are looked at."""
-_LIBRARIES = tuple(
-    sorted(
-        {
-            path
-            for name, path in sysconfig.get_paths().items()
-            if name in {"stdlib", "platstdlib", "purelib", "platlib"}
-        }
-    )
-)
+# Not from sysconfig, whose tables cost more to import than the rest of this package.
+_STANDARD = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - code objects name files by strings
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _OURS = __name__.partition(".")[0] + "."
 
 
@@ -95,5 +89,7 @@ def _place(traceback: TracebackType | None) -> str:
 def _is_application(code: CodeType, module: str) -> bool:
     path = code.co_filename
     return not (
-        path.startswith("<frozen") or path.startswith(_LIBRARIES) or module.startswith(_OURS)
+        path.startswith((_STANDARD, "<frozen"))
+        or module.startswith(_OURS)
+        or any(folder in path for folder in _INSTALLED)
     )
