@@ -1,0 +1,305 @@
+"""Policies on real calls: before anything is sent, and before anything is seen."""
+
+import asyncio
+
+import pytest
+from support.provider_server import Reply, ToolUse
+
+import firedoor as fd
+from firedoor.policies import JsonSchema, MaxLength, PersonalData, Regex, Secrets
+
+KEY = "AKIAIOSFODNN7EXAMPLQ"
+MAIL = "ana@example.com"
+
+
+def statuses(decision):
+    return [(v.gate, v.stage, v.status) for v in decision.verdicts]
+
+
+class TestInput:
+    def test_is_redacted_before_it_is_sent(self, door, seen):
+        sent = []
+
+        @door.llm("answer", policies=[PersonalData(on="input", action="redact")])
+        def answer(question, *, note="", model="gpt-5"):
+            sent.append((question, note, model))
+            return "ok"
+
+        messages = [{"role": "user", "content": f"I am {MAIL}"}]
+        answer(messages, note=f"from {MAIL}")
+        assert MAIL not in str(sent)
+        assert messages == [{"role": "user", "content": f"I am {MAIL}"}]
+        (decision,) = seen.decisions
+        assert [v.status for v in decision.verdicts] == ["redacted"]
+        assert decision.verdicts[0].labels == ("email",)
+        assert decision.outcome == "answered"
+
+    def test_is_blocked_with_nothing_sent(self, door, seen):
+        calls = []
+
+        @door.llm("answer", policies=[Regex("zeta-[0-9]{6}", on="input", action="block")])
+        def answer(question):
+            calls.append(question)
+
+        with pytest.raises(fd.PolicyBlocked) as denied:
+            answer("tell me of zeta-123456")
+        assert not calls
+        assert not denied.value.ran
+        assert denied.value.decision.outcome == "blocked"
+        assert "zeta-123456" not in str(denied.value)
+        assert seen.spans[0].attributes["openinference.span.kind"] == "GUARDRAIL"
+
+    async def test_async_policies_are_awaited(self, door):
+        @door.policy(on="input")
+        async def no_shouting(text: str) -> bool:
+            await asyncio.sleep(0)
+            return not text.isupper()
+
+        @door.llm("answer", policies=[no_shouting])
+        async def answer(question):
+            return "ok"
+
+        assert await answer("hello") == "ok"
+        with pytest.raises(fd.PolicyBlocked):
+            await answer("HELLO")
+
+    def test_async_policies_on_a_sync_function_are_refused_when_it_is_decorated(self, door):
+        @door.policy(on="input")
+        async def slow(text: str) -> bool:
+            return True
+
+        with pytest.raises(fd.ConfigurationError, match="async"):
+            door.llm("answer", policies=[slow])(lambda q: q)
+
+    def test_a_policy_of_a_stage_the_route_never_has_is_refused(self, door):
+        with pytest.raises(fd.ConfigurationError, match="never has"):
+            door.llm("answer", policies=[Regex("x", on="tool_arguments", action="block")])
+
+    @pytest.mark.parametrize("asynchronous", [False, True])
+    async def test_one_that_overlaps_holds_back_what_the_model_said(self, door, asynchronous):
+        @door.policy(on="input", overlap=True)
+        def no_orders(text: str) -> bool:
+            return "order" not in text
+
+        if asynchronous:
+
+            @door.llm("answer", policies=[no_orders])
+            async def answer(question):
+                return "said"
+
+            assert await answer("hello") == "said"
+            with pytest.raises(fd.PolicyBlocked) as denied:
+                await answer("my order")
+        else:
+            sync = door.llm("answer", policies=[no_orders])(lambda question: "said")
+            assert sync("hello") == "said"
+            with pytest.raises(fd.PolicyBlocked) as denied:
+                sync("my order")
+        assert denied.value.ran
+
+    def test_shadow_records_and_changes_nothing(self, make_door, seen):
+        door = make_door(enforce=False)
+        answer = door.llm("answer", policies=[Regex("zeta", on="input", action="block")])(
+            lambda question: question
+        )
+        assert answer("zeta") == "zeta"
+        (verdict,) = seen.decisions[0].verdicts
+        assert verdict.shadow
+        assert verdict.status == "blocked"
+
+
+class TestOutput:
+    def test_is_redacted_in_the_sdks_own_object(self, door, provider, seen):
+        client = provider.openai()
+        provider.script(Reply(f"The key is {KEY}."))
+
+        @door.llm("answer", model="gpt-5", policies=[Secrets(on="output", action="redact")])
+        def answer(*, model):
+            return client.chat.completions.create(
+                model=model, messages=[{"role": "user", "content": "?"}]
+            )
+
+        reply = answer()
+        assert KEY not in reply.choices[0].message.content
+        assert reply.choices[0].message.content.startswith("The key is <aws_access_key:")
+        assert seen.decisions[0].outcome == "degraded"
+        assert seen.decisions[0].usage.input_tokens == 12
+
+    def test_is_blocked_and_was_paid_for(self, door, seen):
+        answer = door.llm("answer", policies=[Secrets(on="output", action="block")])(
+            lambda: f"The key is {KEY}."
+        )
+        with pytest.raises(fd.PolicyBlocked) as denied:
+            answer()
+        assert denied.value.ran
+        assert seen.decisions[0].outcome == "blocked"
+
+    def test_a_schema_is_checked(self, door):
+        answer = door.llm("answer", policies=[JsonSchema(dict[str, int], on="output")])(
+            lambda text: text
+        )
+        assert answer('{"a": 1}') == '{"a": 1}'
+        with pytest.raises(fd.PolicyBlocked):
+            answer('{"a": "x"}')
+
+    def test_tool_arguments_and_results(self, door, seen):
+        ran = []
+
+        @door.tool(
+            "mail",
+            policies=[
+                Secrets(on="tool_arguments", action="block"),
+                PersonalData(on="tool_result", action="redact"),
+            ],
+        )
+        def mail(to, body):
+            ran.append(to)
+            return {"sent": MAIL}
+
+        assert MAIL not in str(mail("x", "hello"))
+        with pytest.raises(fd.PolicyBlocked):
+            mail("x", f"take {KEY}")
+        assert ran == ["x"]
+
+    def test_retrieved_documents(self, door, seen):
+        @door.retrieval("kb", policies=[PersonalData(on="retrieval", action="redact")])
+        def search(query):
+            return [{"id": "d1", "text": f"Write to {MAIL}", "score": 0.5}]
+
+        (document,) = search("q")
+        assert MAIL not in document["text"]
+        assert document["id"] == "d1"
+        assert [s.id for s in seen.decisions[0].sources] == ["d1"]
+
+    def test_strictness_is_raised_by_a_switch(self, door):
+        policy = Regex("zeta", on="output", action="flag", strict_action="block")
+        answer = door.llm("answer", policies=[policy])(lambda: "zeta")
+        assert answer() == "zeta"
+        door.switches.strictness("strict", reason="drill", actor="ana")
+        with pytest.raises(fd.PolicyBlocked):
+            answer()
+
+    def test_policies_that_break_are_told_of_and_do_what_they_were_told(self, door, seen):
+        @door.policy(on="output", on_error="allow")
+        def broken(text: str) -> bool:
+            raise RuntimeError("canary-91")
+
+        assert door.llm("answer", policies=[broken])(lambda: "said")() == "said"
+        (verdict,) = seen.decisions[0].verdicts
+        assert verdict.status == "errored"
+        assert "canary-91" not in str(verdict)
+
+
+class TestStreams:
+    @pytest.mark.parametrize("cut", range(0, len(KEY), 3))
+    def test_a_secret_cut_anywhere_is_never_let_out(self, door, seen, cut):
+        @door.llm("answer", policies=[Secrets(on="output", action="redact")])
+        def answer():
+            yield "The key is "
+            yield KEY[:cut]
+            yield KEY[cut:]
+            yield ". That is all.\n"
+
+        text = "".join(answer())
+        assert KEY[: max(cut, 8)] not in text
+        assert text.startswith("The key is <aws_access_key:")
+        assert text.endswith(". That is all.\n")
+        assert seen.decisions[0].outcome == "degraded"
+
+    def test_a_block_ends_the_stream_before_the_finding(self, door, provider, seen):
+        client = provider.openai()
+        provider.script(Reply(f"First line.\nThe key is {KEY} ok?"))
+
+        @door.llm("answer", model="gpt-5", policies=[Secrets(on="output", action="block")])
+        def answer(*, model):
+            return client.chat.completions.create(
+                model=model, messages=[{"role": "user", "content": "?"}], stream=True
+            )
+
+        got = []
+        with pytest.raises(fd.PolicyBlocked) as denied:
+            for chunk in answer():
+                got.append(chunk)
+        text = "".join(c.choices[0].delta.content or "" for c in got if c.choices)
+        assert "AKIA" not in text
+        assert text.startswith("First line.")
+        assert denied.value.ran
+        assert seen.decisions[0].outcome == "blocked"
+        assert len(seen.decisions) == 1
+
+    async def test_async_streams_of_an_sdk(self, door, provider, seen):
+        client = provider.async_anthropic()
+        provider.script(Reply(f"Write to {MAIL} today."))
+
+        @door.llm("answer", model="claude", policies=[PersonalData(on="output", action="redact")])
+        async def answer(*, model):
+            return await client.messages.create(
+                model=model,
+                messages=[{"role": "user", "content": "?"}],
+                max_tokens=64,
+                stream=True,
+            )
+
+        text = ""
+        async for event in await answer():
+            if event.type == "content_block_delta":
+                text += event.delta.text
+        assert MAIL not in text
+        assert text.endswith("today.")
+        (decision,) = seen.decisions
+        assert decision.finish_reasons == ("stop",)
+        assert decision.verdicts[0].status == "redacted"
+
+    def test_a_whole_text_policy_holds_everything(self, door, seen):
+        @door.llm("answer", policies=[JsonSchema(dict[str, int], on="output")])
+        def answer(parts):
+            yield from parts
+
+        assert "".join(answer(['{"a"', ": 1}"])) == '{"a": 1}'
+        with pytest.raises(fd.PolicyBlocked):
+            list(answer(['{"a"', ": true"]))
+        assert [d.outcome for d in seen.decisions] == ["answered", "blocked"]
+
+    def test_max_length_cuts_a_stream_exactly(self, door):
+        @door.llm("answer", policies=[MaxLength(5, on="output", action="redact")])
+        def answer():
+            yield from ["abc", "def", "ghi"]
+
+        assert "".join(answer()).startswith("abcde")
+
+    def test_tool_calls_of_a_stream_pass(self, door, provider):
+        client = provider.openai()
+        provider.script(Reply(text=None, tools=(ToolUse("refund", '{"order": "o-1"}'),)))
+
+        @door.llm("answer", model="gpt-5", policies=[Secrets(on="output", action="redact")])
+        def answer(*, model):
+            return client.chat.completions.create(
+                model=model, messages=[{"role": "user", "content": "?"}], stream=True
+            )
+
+        arguments = "".join(
+            tool.function.arguments or ""
+            for chunk in answer()
+            if chunk.choices
+            for tool in chunk.choices[0].delta.tool_calls or ()
+        )
+        assert arguments == '{"order": "o-1"}'
+
+    def test_fallback_and_filter_together(self, door, provider, seen):
+        client = provider.openai()
+        provider.on("big", Reply("x", after=0, then="cut"))
+        provider.on("small", Reply(f"Write to {MAIL} today."))
+
+        @door.llm(
+            "answer",
+            tiers=[fd.Tier("big"), fd.Tier("small")],
+            policies=[PersonalData(on="output", action="redact")],
+        )
+        def answer(*, model):
+            return client.chat.completions.create(
+                model=model, messages=[{"role": "user", "content": "?"}], stream=True
+            )
+
+        text = "".join(c.choices[0].delta.content or "" for c in answer() if c.choices)
+        assert text.startswith("Write to <email:")
+        assert seen.decisions[0].tier == 1
