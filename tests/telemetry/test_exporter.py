@@ -3,7 +3,7 @@
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link, SpanContext, TraceFlags, TraceState
@@ -88,6 +88,19 @@ def test_a_span_that_cannot_be_redacted_leaves_without_its_text(inner):
     assert out.context.span_id == span.context.span_id
     assert out.end_time == span.end_time
     assert exporter.failures == 1
+
+
+def test_what_the_spans_own_limits_dropped_is_still_told(inner):
+    provider = TracerProvider(
+        shutdown_on_exit=False, span_limits=SpanLimits(max_attributes=1, max_events=1)
+    )
+    provider.add_span_processor(SimpleSpanProcessor(RedactingSpanExporter(inner)))
+    span = provider.get_tracer("t").start_span("s", attributes={"a": 1, "b": 2, "c": 3})
+    for name in ("one", "two"):
+        span.add_event(name)
+    span.end()
+    (out,) = inner.get_finished_spans()
+    assert (out.dropped_attributes, out.dropped_events, out.dropped_links) == (2, 1, 0)
 
 
 def test_the_rest_is_the_inner_exporters():

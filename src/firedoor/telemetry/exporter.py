@@ -12,10 +12,31 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, Status, TraceState
 
 from firedoor.privacy import Redactor
+from firedoor.privacy.markers import FAILED
 
 __all__ = ["RedactingSpanExporter"]
 
-FAILED = "<redaction_failed>"
+
+class _Copy(ReadableSpan):
+    """A span with other contents, that still tells how much its own limits had dropped."""
+
+    def __init__(self, source: ReadableSpan, **fields: Any) -> None:
+        super().__init__(
+            kind=source.kind, start_time=source.start_time, end_time=source.end_time, **fields
+        )
+        self._dropped = (source.dropped_attributes, source.dropped_events, source.dropped_links)
+
+    @property
+    def dropped_attributes(self) -> int:
+        return self._dropped[0]
+
+    @property
+    def dropped_events(self) -> int:
+        return self._dropped[1]
+
+    @property
+    def dropped_links(self) -> int:
+        return self._dropped[2]
 
 
 class RedactingSpanExporter(SpanExporter):
@@ -61,7 +82,8 @@ class RedactingSpanExporter(SpanExporter):
     def _redacted(self, span: ReadableSpan) -> ReadableSpan:
         text = self._redactor.redact_text
         status = span.status
-        return ReadableSpan(
+        return _Copy(
+            span,
             name=text(span.name),
             context=self._context(span.context),
             parent=self._context(span.parent),
@@ -75,12 +97,9 @@ class RedactingSpanExporter(SpanExporter):
                 Link(self._context(link.context) or link.context, self._attributes(link.attributes))
                 for link in span.links
             ],
-            kind=span.kind,
             status=Status(
                 status.status_code, None if status.description is None else text(status.description)
             ),
-            start_time=span.start_time,
-            end_time=span.end_time,
             instrumentation_scope=self._scope(span.instrumentation_scope),
         )
 
@@ -139,13 +158,11 @@ def _bare(span: ReadableSpan) -> ReadableSpan:
             context.trace_id, context.span_id, context.is_remote, context.trace_flags
         )
 
-    return ReadableSpan(
+    return _Copy(
+        span,
         name=FAILED,
         context=bare(span.context),
         parent=bare(span.parent),
         resource=Resource({}),
-        kind=span.kind,
         status=Status(span.status.status_code),
-        start_time=span.start_time,
-        end_time=span.end_time,
     )
