@@ -46,6 +46,8 @@ def recorder(seen, way):
     )
     if way != "by hand":
         made.spans._maker = _ThroughApi(made.spans.tracer)
+    elif not made.spans.by_hand:
+        pytest.skip("this SDK is used through its API")
     return made
 
 

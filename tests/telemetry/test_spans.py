@@ -26,6 +26,7 @@ from opentelemetry.sdk.trace.sampling import (
     Sampler,
     SamplingResult,
 )
+from opentelemetry.sdk.version import __version__ as sdk_version
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -48,6 +49,19 @@ FINAL = {
     "firedoor.degraded": True,
     "gen_ai.request.model": "gpt-5-mini",
 }
+
+
+NOT_MIRRORED = "this SDK is not one that is mirrored: firedoor uses its plain API"
+
+
+def test_the_sdk_this_was_written_against_is_mirrored():
+    """A newer one is used through its API until the mirror has learnt it; this tells of it."""
+    if not sdk_version.startswith("1.45."):
+        pytest.skip(NOT_MIRRORED)
+    from firedoor.telemetry import sdk_series
+
+    assert Spans(TracerProvider(shutdown_on_exit=False)).by_hand
+    assert sdk_series.can_shortcut()
 
 
 class CountedIds(IdGenerator):
@@ -147,7 +161,8 @@ class Side:
         self.provider.add_span_processor(self.meddler)
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.spans = Spans(self.provider, "https://opentelemetry.io/schemas/1.41.0")
-        assert self.spans.by_hand, "this SDK version is not one that can be mirrored"
+        if not self.spans.by_hand:
+            pytest.skip(NOT_MIRRORED)
         if not by_hand:
             self.spans._maker = _ThroughApi(self.spans.tracer)
 

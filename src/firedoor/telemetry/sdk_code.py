@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 __all__ = ["fingerprint"]
@@ -20,5 +20,14 @@ def fingerprint(functions: Iterable[Any]) -> int | None:
     for function in functions:
         if type(function) is not FunctionType:
             return None
-        touched += sorted(function.__code__.co_names)
+        touched += sorted(_names(function.__code__))
     return zlib.crc32(" ".join(touched).encode())
+
+
+def _names(code: CodeType) -> set[str]:
+    """With those of comprehensions, which are code of their own up to Python 3.11 and not after."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= _names(constant)
+    return found

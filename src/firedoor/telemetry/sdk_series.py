@@ -32,7 +32,7 @@ from firedoor.telemetry.sdk_code import fingerprint
 
 __all__ = ["Target", "can_shortcut", "target_of"]
 
-_MIRRORED: Final = (
+_MIRRORED: Final = [
     Histogram.record,
     Measurement.__post_init__,
     SynchronousMeasurementConsumer.consume_measurement,
@@ -41,12 +41,13 @@ _MIRRORED: Final = (
     MetricReaderStorage.consume_measurement,
     MetricReaderStorage._get_or_init_view_instrument_match,
     _ViewInstrumentMatch.consume_measurement,
-    _ViewInstrumentMatch._get_or_create_aggregation,
     _ViewInstrumentMatch.collect,
     _hash_attributes,
-)
-_KNOWN: Final = frozenset({2_043_717_192})
-"""Fingerprints of the SDK code this mirrors: opentelemetry-sdk 1.45."""
+    # Since 1.45.2 the series of readers that ask for differences are made anew at each collection.
+    *filter(None, [getattr(_ViewInstrumentMatch, "_get_or_create_aggregation", None)]),
+]
+_KNOWN: Final = frozenset({3_344_653_572, 4_026_719_089})
+"""Fingerprints of the SDK code this mirrors: opentelemetry-sdk 1.45.0 and 1.45.1, 1.45.2."""
 
 
 @functools.cache
@@ -113,7 +114,9 @@ def target_of(instrument: object, attributes: Mapping[str, Any]) -> Target | Non
         if type(storage) is not MetricReaderStorage:
             return None
         for match in storage._get_or_init_view_instrument_match(known):
-            if type(match) is not _ViewInstrumentMatch or match._reset_on_collect:
+            if type(match) is not _ViewInstrumentMatch or getattr(
+                match, "_reset_on_collect", False
+            ):
                 return None
             kept = match._view._attribute_keys
             series = {k: v for k, v in cleaned.items() if kept is None or k in kept}
