@@ -121,6 +121,8 @@ class Request:
         self._deadline_in = deadline
         self.deadline: float | None = None
         self._decisions: list[Decision] = []
+        self._began = 0.0
+        self._began_ns = 0
         self._span: Any = None
         self._context: Context | None = None
         self._previous: Context | None = None
@@ -145,13 +147,18 @@ class Request:
 
     def __enter__(self) -> Self:
         runtime = self._runtime
+        try:
+            self._began = runtime.now()
+            self._began_ns = runtime.time_ns()
+        except Exception as error:
+            runtime.internal("clock", error)
         previous = get_current()
         self._previous = previous
         outer = previous.get(REQUEST_KEY)
         if isinstance(outer, Request):
             self._inherit(outer)
         if self._deadline_in is not None:
-            own = runtime.now() + self._deadline_in
+            own = self._began + self._deadline_in
             self.deadline = own if self.deadline is None else min(own, self.deadline)
         entries = {**previous, REQUEST_KEY: self}
         try:
@@ -161,6 +168,7 @@ class Request:
                 user=self.user,
                 tenant=self.tenant,
                 synthetic=self.synthetic,
+                start_ns=self._began_ns,
             )
             entries[SPAN_KEY] = self._span
         except Exception as error:
@@ -211,7 +219,14 @@ class Request:
             ended = runtime.ending(error)
             self.outcome, error_type = ended.outcome, ended.error_type
         if self._span is not None:
-            runtime.recorder.end_request(self._span, self, error_type=error_type)
+            took = runtime.now() - self._began
+            runtime.recorder.end_request(
+                self._span,
+                self,
+                error_type=error_type,
+                duration_s=took,
+                end_ns=self._began_ns + int(took * 1e9),
+            )
 
 
 def _seen(decisions: list[Decision]) -> Outcome:

@@ -1,0 +1,54 @@
+"""The pages say what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import firedoor as fd
+from firedoor.privacy import PERSONAL_KINDS, SECRET_KINDS
+from firedoor.telemetry import names
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_attribute_and_metric_is_on_the_telemetry_page():
+    page = (ROOT / "docs/telemetry.md").read_text()
+    source = Path(names.__file__).read_text()
+    told = set(re.findall(r'"((?:gen_ai|firedoor)\.[\w.]+)"', source))
+    told -= {names.REQUEST_SPAN, names.GATE_SPAN, names.DECISION_EVENT}
+    assert sorted(name for name in told if f"`{name}`" not in page) == []
+
+
+def test_every_kind_of_finding_is_on_the_redaction_page():
+    page = (ROOT / "docs/redaction.md").read_text()
+    kinds = set(PERSONAL_KINDS) | set(SECRET_KINDS)
+    assert sorted(kind for kind in kinds if f"`{kind}`" not in page) == []
+
+
+def test_every_outcome_is_explained():
+    page = (ROOT / "docs/decisions.md").read_text()
+    assert [o for o in fd.Outcome if f"| `{o}` |" not in page] == []
+
+
+def test_the_readme_begins_with_the_two_commands():
+    top = (ROOT / "README.md").read_text()[:900]
+    assert "nox -s demo" in top
+    assert "nox -s tests" in top
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"],
+    ids=lambda p: p.name,
+)
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_public_names_are_exactly_these():
+    """A name that appears or goes is a decision, not an accident."""
+    assert all(hasattr(fd, name) for name in fd.__all__)
+    assert fd.__all__ == sorted(fd.__all__)
