@@ -26,7 +26,7 @@ from firedoor.types import (
     Verdict,
 )
 
-__all__ = ["call_attributes", "response_attributes", "usage_attributes"]
+__all__ = ["attempt_attributes", "call_attributes", "response_attributes", "usage_attributes"]
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _DEPTHS = ("top_k", "k", "limit", "n")
@@ -108,6 +108,33 @@ def call_attributes(
         attributes[names.NOTES] = tuple([cut(note) for note in record.notes])
     if record.input_text is not None or record.output_text is not None:
         _texts(attributes, record)
+    return attributes
+
+
+def attempt_attributes(
+    record: Decision, attempt: AttemptRecord, index: int, common: Common, convention: Convention
+) -> dict[str, Any]:
+    """Every attribute of the span of one attempt of a call that made more than one."""
+    attributes: dict[str, Any] = {names.OPERATION: common.operation}
+    if attempt.model is not None:
+        if record.provider is not None:
+            attributes[names.PROVIDER] = cut(record.provider)
+        attributes[names.REQUEST_MODEL] = cut(attempt.model)
+    attributes[names.ROUTE] = common.start[names.ROUTE]
+    attributes[names.FALLBACK_TIER] = attempt.tier
+    attributes[names.ATTEMPT_INDEX] = index
+    if attempt.outcome is not None:
+        attributes[names.OUTCOME] = attempt.outcome._value_
+    if attempt.error_type is not None:
+        attributes[names.ERROR_TYPE] = cut(attempt.error_type)
+    if attempt.fault is not None:
+        attributes[names.FAULT] = attempt.fault._value_
+    if attempt.usage is not None:
+        usage_attributes(attributes, attempt.usage, convention)
+    if attempt.cost_usd is not None:
+        attributes[names.COST_USD] = attempt.cost_usd
+    if attempt.first_token_s is not None:
+        attributes[names.TIME_TO_FIRST_CHUNK] = attempt.first_token_s
     return attributes
 
 

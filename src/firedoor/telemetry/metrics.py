@@ -60,6 +60,7 @@ class Metrics:
         self._retrieval = histogram(names.RETRIEVAL_DURATION)
         self._tool = histogram(names.TOOL_DURATION)
         self._request = histogram(names.REQUEST_DURATION)
+        self._requests: dict[tuple[str, Outcome], Series] = {}
         self._input = histogram(convention.input_tokens)
         self._output = histogram(convention.output_tokens)
         self._first_chunk = histogram(convention.first_chunk)
@@ -147,9 +148,13 @@ class Metrics:
 
     def request(self, journey: str, outcome: Outcome, duration_s: float) -> None:
         """Record how long a user waited, and what came of it."""
-        self._request.record(
-            duration_s, {names.JOURNEY: cut(journey), names.OUTCOME: outcome._value_}
-        )
+        series = self._requests.get((journey, outcome))
+        if series is None:
+            if len(self._requests) >= _MAX_SERIES:
+                self._requests.clear()
+            attributes = {names.JOURNEY: cut(journey), names.OUTCOME: outcome._value_}
+            series = self._requests[journey, outcome] = Series(self._request, attributes)
+        series.record(duration_s)
 
     def internal_error(self, seam: str, error_type: str) -> None:
         """Count a fault of ours."""

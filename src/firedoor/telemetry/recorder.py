@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, SpanKind, TracerProvider
 
 from firedoor.errors import ConfigurationError
-from firedoor.records import SCHEMA_VERSION, AttemptRecord, Decision
+from firedoor.records import SCHEMA_VERSION, Decision
 from firedoor.telemetry import names
-from firedoor.telemetry.attributes import call_attributes, response_attributes, usage_attributes
+from firedoor.telemetry.attributes import (
+    attempt_attributes,
+    call_attributes,
+    response_attributes,
+)
 from firedoor.telemetry.common import Common, Commons, cut
 from firedoor.telemetry.events import Events
+from firedoor.telemetry.faults import Faults
 from firedoor.telemetry.metrics import Metrics
 from firedoor.telemetry.names import CONVENTIONS, Regime
 from firedoor.telemetry.spans import Spans
@@ -25,13 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Recorder"]
 
-logger = logging.getLogger("firedoor")
-
 _FAILURES = frozenset({Outcome.FAILED, Outcome.CANCELLED, Outcome.BLOCKED})
 _BEFORE = frozenset({"call", "input", "tool_arguments"})
 _LEAF_ONLY = (names.OPERATION, names.PROVIDER, names.REQUEST_MODEL)
-_LOG_EVERY = 60.0
-_MAX_LOGGED = 256
 
 
 class RequestSummary(Protocol):
@@ -84,7 +83,7 @@ class Recorder:
             if logger_provider is None
             else Events(logger_provider, self._convention.schema_url)
         )
-        self._logged: dict[tuple[str, str], float] = {}
+        self._faults = Faults(self._metrics)
 
     # Calls -----------------------------------------------------------------------------------
 
@@ -182,7 +181,7 @@ class Recorder:
             if attempt.started_s is not None:
                 at = begun + int(attempt.started_s * 1e9)
             until = min(at + int((attempt.latency_s or 0.0) * 1e9), end)
-            attributes = self._attempt_attributes(record, common, attempt, index)
+            attributes = attempt_attributes(record, attempt, index, common, self._convention)
             if attempt is tried[-1]:
                 response_attributes(attributes, record)
             failed = attempt.outcome in _FAILURES
@@ -197,31 +196,6 @@ class Recorder:
                 description=attempt.error_type if failed else None,
             )
             at = until
-
-    def _attempt_attributes(
-        self, record: Decision, common: Common, attempt: AttemptRecord, index: int
-    ) -> dict[str, Any]:
-        attributes: dict[str, Any] = {names.OPERATION: common.operation}
-        if attempt.model is not None:
-            if record.provider is not None:
-                attributes[names.PROVIDER] = cut(record.provider)
-            attributes[names.REQUEST_MODEL] = cut(attempt.model)
-        attributes[names.ROUTE] = common.start[names.ROUTE]
-        attributes[names.FALLBACK_TIER] = attempt.tier
-        attributes[names.ATTEMPT_INDEX] = index
-        if attempt.outcome is not None:
-            attributes[names.OUTCOME] = attempt.outcome._value_
-        if attempt.error_type is not None:
-            attributes[names.ERROR_TYPE] = cut(attempt.error_type)
-        if attempt.fault is not None:
-            attributes[names.FAULT] = attempt.fault._value_
-        if attempt.usage is not None:
-            usage_attributes(attributes, attempt.usage, self._convention)
-        if attempt.cost_usd is not None:
-            attributes[names.COST_USD] = attempt.cost_usd
-        if attempt.first_token_s is not None:
-            attributes[names.TIME_TO_FIRST_CHUNK] = attempt.first_token_s
-        return attributes
 
     # Requests --------------------------------------------------------------------------------
 
@@ -309,25 +283,7 @@ class Recorder:
 
         An exception's text may hold anything, so it is neither logged nor exported.
         """
-        try:
-            kind = type(error).__name__
-            self._metrics.internal_error(seam, kind)
-            key = (seam, kind)
-            now = time.monotonic()
-            if now - self._logged.get(key, float("-inf")) < _LOG_EVERY:
-                return
-            if len(self._logged) >= _MAX_LOGGED:
-                self._logged.clear()
-            self._logged[key] = now
-            logger.error(
-                "firedoor: an internal fault in %s (%s); the call went on without it. "
-                "Counted in %s.",
-                seam,
-                kind,
-                names.INTERNAL_ERRORS.name,
-            )
-        except Exception:  # noqa: S110 - telling of a fault must not become one
-            pass
+        self._faults.tell(seam, error)
 
 
 def _stopped_by(record: Decision) -> Verdict | None:
