@@ -579,22 +579,22 @@ def report_ours(rounds):
             rows,
         )
     )
-    rows = []
-    for name in ("bare", "span + attributes", BAR, "firedoor", "firedoor, no SDK"):
-        function = cases[name]
-        one = in_threads(lambda f=function: f(MESSAGES), 1)
-        eight = in_threads(lambda f=function: f(MESSAGES), 8)
-        rates = interleave({"1": one, "8": eight}, rounds=5, seconds=0.2)
-        peak, left = allocated(function)
-        rows.append(
-            [
-                name,
-                *percentiles(function),
-                *(1e3 / spread(rates[k]).median for k in ("1", "8")),
-                peak,
-                left,
-            ]
-        )
+    chosen = ("bare", "span + attributes", BAR, "firedoor", "firedoor, no SDK")
+    threaded = {
+        (name, count): in_threads(lambda f=cases[name]: f(MESSAGES), count)
+        for name in chosen
+        for count in (1, 8)
+    }
+    rates = interleave(threaded, rounds=rounds, seconds=0.2)
+    rows = [
+        [
+            name,
+            *percentiles(cases[name]),
+            *(1e3 / spread(rates[name, count]).median for count in (1, 8)),
+            *allocated(cases[name]),
+        ]
+        for name in chosen
+    ]
     print("\nSingle calls, throughput and allocation\n")
     print(
         table(

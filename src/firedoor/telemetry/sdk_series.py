@@ -71,16 +71,16 @@ class Target:
         self._storages = self._consumer._reader_storages
         self._filter = self._consumer._sdk_config.exemplar_filter
 
-    @property
-    def stale(self) -> bool:
-        """Whether a reader came or went, or the meter was turned off."""
-        return (
+    def record(self, amount: float) -> bool:
+        """As `Histogram.record` of the SDK from there on; `amount` is finite and not negative.
+
+        False, and nothing recorded, where a reader came or went or the meter was turned off.
+        """
+        if (
             self._consumer._reader_storages is not self._storages
             or not self._instrument._is_enabled()
-        )
-
-    def record(self, amount: float) -> None:
-        """As `Histogram.record` of the SDK from there on; `amount` is finite and not negative."""
+        ):
+            return False
         at = time_ns()
         context = get_current()
         measurement = object.__new__(Measurement)
@@ -94,6 +94,7 @@ class Target:
         sampled = self._filter.should_sample(amount, at, self._attributes, context)
         for aggregation in self._aggregations:
             aggregation.aggregate(measurement, sampled)
+        return True
 
 
 def target_of(instrument: object, attributes: Mapping[str, Any]) -> Target | None:

@@ -35,8 +35,7 @@ class Series:
     def record(self, amount: float) -> None:
         """Record one amount."""
         target = self._target
-        if target is not None and not target.stale and 0 <= amount < _INFINITY:
-            target.record(amount)
+        if target is not None and 0 <= amount < _INFINITY and target.record(amount):
             return
         self._histogram.record(amount, self._attributes)
         if not self._settled:
