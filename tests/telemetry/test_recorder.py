@@ -1,7 +1,6 @@
 """What a span says of a call: exact names, exact keys, and nothing that was not asked for."""
 
 import json
-import logging
 
 import pytest
 from opentelemetry import trace
@@ -555,6 +554,12 @@ def test_an_unknown_convention_is_refused():
         Recorder(semconv="1.99")
 
 
+@pytest.mark.parametrize("name", ["tracer_provider", "meter_provider", "logger_provider"])
+def test_a_provider_that_is_none_is_refused_by_name(name):
+    with pytest.raises(ConfigurationError, match=f"^{name}="):
+        Recorder(**{name: object()})
+
+
 # Log events --------------------------------------------------------------------------------------
 
 
@@ -577,18 +582,6 @@ def test_events_mirror_the_spans_where_asked_for(seen):
         assert event.timestamp == STARTED_NS + 5
     assert [e.severity_text for e in events] == ["INFO", "WARN", "WARN"]
     logs.shutdown()
-
-
-def test_a_logger_provider_that_is_none_is_a_configuration_error():
-    with pytest.raises(ConfigurationError, match="logger_provider"):
-        Recorder(logger_provider=object())
-
-
-def test_an_unclassified_error_is_logged_once_a_minute_for_each_seam(recorder, caplog):
-    caplog.set_level(logging.ERROR, logger="firedoor")
-    for seam in ("a", "b", "a", "b"):
-        recorder.internal_error(seam, ValueError())
-    assert len(caplog.records) == 2
 
 
 def test_an_open_record_may_be_told_of_too(tell):

@@ -57,7 +57,7 @@ class Recorder:
             today, or `0.1`, the first release of the conventions' own repository.
 
     Raises:
-        ConfigurationError: If `semconv` names no known state.
+        ConfigurationError: If `semconv` names no known state, or a provider is none.
     """
 
     def __init__(
@@ -73,6 +73,8 @@ class Recorder:
             raise ConfigurationError(
                 f"semconv={semconv!r}: use one of {', '.join(map(repr, CONVENTIONS))}"
             )
+        _check("tracer_provider", tracer_provider, "get_tracer")
+        _check("meter_provider", meter_provider, "get_meter")
         self._convention = CONVENTIONS[semconv]
         self._service = service
         self._commons = Commons()
@@ -173,7 +175,7 @@ class Recorder:
 
     def _attempts(self, record: Decision, common: Common, span: Span, end_ns: int | None) -> None:
         """A finished span for every attempt that was made."""
-        begun = int(record.time * 1e9)
+        begun: int = getattr(span, "start_time", None) or int(record.time * 1e9)
         end = end_ns if end_ns is not None else begun + int(record.latency_s * 1e9)
         tried = [attempt for attempt in record.attempts if attempt.outcome is not None]
         at = begun
@@ -284,6 +286,14 @@ class Recorder:
         An exception's text may hold anything, so it is neither logged nor exported.
         """
         self._faults.tell(seam, error)
+
+
+def _check(name: str, provider: object, method: str) -> None:
+    if provider is not None and not callable(getattr(provider, method, None)):
+        raise ConfigurationError(
+            f"{name}={provider!r}: an OpenTelemetry provider has {method}(); leave it out for the "
+            "global one"
+        )
 
 
 def _stopped_by(record: Decision) -> Verdict | None:
