@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 __all__ = ["SYSTEM_CLOCK", "Clock", "SystemClock"]
 
@@ -60,4 +60,4 @@ class SystemClock:
     wait = staticmethod(threading.Event.wait)
 
 
-SYSTEM_CLOCK: Clock = SystemClock()
+SYSTEM_CLOCK = cast("Clock", SystemClock())

@@ -144,7 +144,7 @@ def _text(value: Any, field: str, remedy: str) -> None:
         )
 
 
-def _member(words: type[Any], value: Any, field: str) -> Any:
+def _member(words: Any, value: Any, field: str) -> Any:
     try:
         return words(value)
     except ValueError:

@@ -132,6 +132,7 @@ class Screen(Protocol):
 
     def playing(self, scene: Scene) -> contextlib.AbstractContextManager[object]:
         """A scene runs for as long as the block lasts."""
+        ...
 
     def played(self, take: Take) -> None:
         """It is over."""

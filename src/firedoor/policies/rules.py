@@ -204,7 +204,7 @@ def _by_type(schema: Any) -> Callable[[str], Iterable[str]]:
 
 def _by_json_schema(schema: dict[str, Any]) -> Callable[[str], Iterable[str]]:
     try:
-        import jsonschema  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+        import jsonschema.validators  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
         import referencing  # noqa: PLC0415
     except ImportError:
         raise ValueError(

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Protocol, TypeVar, cast
 
 from firedoor.errors import ConfigurationError
 from firedoor.privacy.engine import find_all, settle
@@ -19,6 +19,8 @@ from firedoor.privacy.settling import open_from
 from firedoor.privacy.walk import Walk
 
 __all__ = ["FAILED", "Detector", "Pattern", "Redactor"]
+
+T = TypeVar("T")
 
 _SHORT = 256
 _MEMO = 4096
@@ -53,9 +55,11 @@ class Detector(Protocol):
     @property
     def kind(self) -> str:
         """Lower-case name, as it stands in markers."""
+        ...
 
     def find(self, text: str) -> Iterable[tuple[int, int]]:
         """The start and end of each value in `text`. May raise: then the whole text is hidden."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -232,7 +236,7 @@ class Redactor:
         data = f"{kind}\0{value}".encode("utf-8", "surrogatepass")
         return blake2b(data, key=self._key, digest_size=size).hexdigest()
 
-    def redact(self, value: Any, found: dict[str, int] | None = None) -> Any:
+    def redact(self, value: T, found: dict[str, int] | None = None) -> T:
         """`value` in the same shape, with a marker in the place of each finding. Never raises.
 
         Text in mappings (keys too), lists, tuples, sets, bytes and dataclasses is looked at; a
@@ -240,13 +244,14 @@ class Redactor:
         the like is replaced as a whole. What cannot be looked at (an unknown object, a cycle, more
         than the limits) is replaced, never passed on.
         """
-        if type(value) is str:
-            return self.redact_text(value, found)
+        if isinstance(value, str) and type(value) is str:
+            return cast("T", self.redact_text(value, found))
         try:
-            return Walk(self, found, self._max_depth, self._max_items, self._max_text).visit(value)
+            walk = Walk(self, found, self._max_depth, self._max_items, self._max_text)
+            return cast("T", walk.visit(value))
         except Exception as error:
             self._failed(error)
-            return FAILED
+            return cast("T", FAILED)
 
     def _failed(self, error: BaseException) -> None:
         if self._on_error is not None:

@@ -53,7 +53,7 @@ class FilteredStream(wrapt.ObjectProxy[Any]):
             except PolicyBlocked as denied:
                 self._self_ended = True
                 watch.fail(denied)
-                self.close()
+                self.__wrapped__.close()
                 raise
         return ready.popleft()
 
@@ -104,7 +104,7 @@ class AsyncFilteredStream(wrapt.ObjectProxy[Any]):
             except PolicyBlocked as denied:
                 self._self_ended = True
                 watch.fail(denied)
-                await self.close()
+                await self.__wrapped__.close()
                 raise
         return ready.popleft()
 

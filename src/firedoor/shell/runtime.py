@@ -27,7 +27,7 @@ from firedoor.types import Fault, Outcome
 
 if TYPE_CHECKING:
     from firedoor.shell.scope import Request
-    from firedoor.shell.streams import Watch
+    from firedoor.shell.watch import Watch
 
 __all__ = ["REDACTION_FAILED", "Ending", "Runtime"]
 

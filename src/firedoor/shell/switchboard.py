@@ -158,10 +158,10 @@ class Switchboard(BoardKeeper):
         """Content policies run at this level: `normal`, `strict`, `lockdown`."""
         return self._set(Kind.STRICTNESS, ANYTHING, check_strictness(level), **terms)
 
-    def safe_mode(self, journey: str = ANYTHING, /, **terms: Unpack[Terms]) -> Switch:
+    def safe_mode(self, target: str = ANYTHING, /, **terms: Unpack[Terms]) -> Switch:
         """The journey (`*`: every one) answers with its safe responses only."""
-        target = terms.pop("journey", None) or journey
-        return self._set(Kind.SAFE_MODE, target, None, **terms)
+        journey = terms.pop("journey", None)
+        return self._set(Kind.SAFE_MODE, journey or target, None, **terms)
 
     def minimum_tier(self, target: str, tier: int, **terms: Unpack[Terms]) -> Switch:
         """An LLM route (`llm:answer`, `llm:*`) begins its ladder at `tier`; 0 is the first."""

@@ -95,7 +95,7 @@ def call_attributes(
         attributes[names.INCIDENT_ID] = record.incident_id
     if record.verdicts:
         attributes[names.VERDICTS] = _listing(map(_verdict, record.verdicts))
-    if record.attempts and (len(record.attempts) > 1 or record.attempts[0].outcome is None):
+    if len(record.attempts) > 1 or any(a.outcome is None for a in record.attempts):
         attributes[names.ATTEMPTS] = _listing(map(_attempt, record.attempts))
     if record.switches:
         attributes[names.SWITCHES] = record.switches

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry.metrics import (
     CallbackOptions,
@@ -47,7 +47,7 @@ class Metrics:
     """
 
     def __init__(self, provider: MeterProvider | None, convention: Convention) -> None:
-        provider = provider if provider is not None else get_meter_provider()
+        provider = cast("MeterProvider", get_meter_provider() if provider is None else provider)
         meter = provider.get_meter(SCOPE, __version__, convention.schema_url)
         made: dict[str, Histogram] = {}
 
