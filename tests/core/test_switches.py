@@ -333,6 +333,9 @@ class TestTheBoard:
         good = board(switch("a", "disable", "*", until=NOW + 5)).mark("w47", NOW).revert("a", NOW)
         restored = good.restore(switch("r", "restore", "w47", ()), NOW + 1)
         assert [s.id for s in restored.active(NOW + 4)] == ["a"]
+        held = Snapshot([restored.stack], now=NOW + 1)
+        assert held.resolve("llm:x", now=NOW + 4).disabled_by.id == "a"
+        assert held.resolve("llm:x", now=NOW + 5).disabled_by is None
         assert restored.active(NOW + 5) == ()
         assert [e.subject for e in restored.settled(NOW + 6).history][-1] == "a"
 
@@ -376,6 +379,22 @@ class TestRecovery:
         known = board(switch("a", "disable", "*", at=1))
         store = board(switch("b", "disable", "llm:*", at=2))
         assert [s.id for s in store.recover(known, NOW, "lost").active(NOW)] == ["a", "b"]
+
+    def test_a_history_that_begins_later_tells_nothing_of_what_was_before(self):
+        """One that was away for long must not bring back what was reverted meanwhile."""
+        known = board(switch("a", "disable", "*", at=1), now=1)
+        store = known.revert("a", 2)
+        for number in range(MAX_HISTORY):
+            store = store.set(switch(f"b{number}", "disable", "tool:x"), NOW)
+        assert store.recover(known, NOW, "lost") is store
+        assert [s.id for s in store.recover(known, NOW, "lost", sure=True).stack][:1] == ["a"]
+
+    def test_a_known_good_set_that_made_room_stays_away(self):
+        known = Board().mark("w0", NOW)
+        store = known
+        for number in range(1, MAX_KNOWN_GOOD + 1):
+            store = store.mark(f"w{number}", NOW)
+        assert store.recover(known, NOW, "lost") is store
 
 
 class TestJson:
@@ -431,6 +450,7 @@ class BoardMachine(RuleBasedStateMachine):
         super().__init__()
         self.now = NOW
         self.board = Board()
+        self.held = self.board
         self.snapshot = Snapshot()
         self.model = []  # every switch ever set, oldest first, as dicts
         self.good = {}
@@ -524,6 +544,7 @@ class BoardMachine(RuleBasedStateMachine):
     @rule()
     def read(self):
         """Readers hold an old snapshot for any time and ask it with the time it is."""
+        self.held = self.board
         self.snapshot = Snapshot([self.board.stack], now=self.now)
 
     @invariant()
@@ -544,6 +565,14 @@ class BoardMachine(RuleBasedStateMachine):
                 if s.kind is Kind.DISABLE and s.journey in (None, journey)
             ]  # fmt: skip
             assert answer.disabled_by == (off[-1] if off else None)
+
+    @invariant()
+    def an_old_snapshot_asked_now_answers_for_now(self):
+        view = self.snapshot.at(self.now)
+        assert sorted(s.id for s in view.switches) == sorted(
+            s.id for s in self.held.active(self.now)
+        )
+        assert view.empty <= (not view.switches)
 
     @invariant()
     def an_old_board_read_now_is_the_board_settled_now(self):

@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from support.provider_server import Failure, Reply
 
 import firedoor as fd
 from firedoor.testing import FakeClock
+from support.provider_server import Failure, Reply
 
 QUESTION = [{"role": "user", "content": "Where is my order?"}]
 SAFE = "A person will follow up."

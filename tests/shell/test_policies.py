@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from support.provider_server import Reply, ToolUse
 
 import firedoor as fd
 from firedoor.policies import JsonSchema, MaxLength, PersonalData, Regex, Secrets
+from support.provider_server import Reply, ToolUse
 
 KEY = "AKIAIOSFODNN7EXAMPLQ"
 MAIL = "ana@example.com"

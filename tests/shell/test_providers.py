@@ -30,16 +30,12 @@ class Chat:
     @classmethod
     def call(cls, provider, stream):
         client = provider.openai()
-        return lambda model: client.chat.completions.create(
-            model=model, **cls.arguments(stream)
-        )
+        return lambda model: client.chat.completions.create(model=model, **cls.arguments(stream))
 
     @classmethod
     def acall(cls, provider, stream):
         client = provider.async_openai()
-        return lambda model: client.chat.completions.create(
-            model=model, **cls.arguments(stream)
-        )
+        return lambda model: client.chat.completions.create(model=model, **cls.arguments(stream))
 
 
 class Responses(Chat):
@@ -140,7 +136,9 @@ class TestCall:
         assert decision.error_type
 
     def test_refusal(self, guarded, provider, seen):
-        provider.script(Reply(text=None, refusal="I can't help with that.", finish="content_filter"))
+        provider.script(
+            Reply(text=None, refusal="I can't help with that.", finish="content_filter")
+        )
         guarded()()
         assert only(seen).outcome == "refused"
 

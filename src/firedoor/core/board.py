@@ -113,8 +113,12 @@ class Board:
         return None
 
     def knows(self, id: str) -> bool:  # noqa: A002
-        """Whether the switch is here, or was as far back as the history goes."""
-        return self.find(id) is not None or any(e.subject == id for e in self.history)
+        """Whether a switch or a known-good set is here, or was as far back as the history goes."""
+        return (
+            id in self.known_good
+            or self.find(id) is not None
+            or any(e.subject == id for e in self.history)
+        )
 
     # Changes -------------------------------------------------------------------------------
 
@@ -233,14 +237,19 @@ class Board:
         ]
         return replace(self, stack=tuple(stack))._told(*sorted(told, key=lambda e: e.at))
 
-    def recover(self, known: Board, now: float, reason: str) -> Board:
+    def recover(self, known: Board, now: float, reason: str, *, sure: bool = False) -> Board:
         """This board with everything of `known` that it has never heard of.
 
         For a store that lost its board, or went back to an older one. What was reverted here stays
-        reverted; the same board if nothing is missing.
+        reverted; the same board if nothing is missing. Where the history begins after `known`
+        ended, what is missing may have been reverted before the history begins: then nothing is
+        missing, unless one is `sure` that the store went back.
         """
+        full = len(self.history) >= MAX_HISTORY and bool(known.history)
+        if full and not sure and self.history[0].at > known.history[-1].at:
+            return self
         missing = tuple(s for s in known.settled(now).stack if not self.knows(s.id))
-        good = {n: g for n, g in known.known_good.items() if n not in self.known_good}
+        good = {n: g for n, g in known.known_good.items() if not self.knows(n)}
         if not missing and not good:
             return self
         told = {(e.action, e.subject, e.at): e for e in (*known.history, *self.history)}

@@ -64,7 +64,8 @@ class Serve:
 @dataclass(frozen=True, slots=True)
 class Stop:
     """Give up: no tier is left (`exhausted`), the time is used up (`deadline`), the failure would
-    repeat (`fault`), or the user has seen part of an answer (`committed`)."""
+    repeat (`fault`), or the user has seen part of an answer (`committed`).
+    """
 
     reason: Literal["exhausted", "deadline", "fault", "committed"]
 
@@ -163,7 +164,8 @@ class CallFlow:
 
     def failed(self, failure: Failure, now: float, *, retry_in: float | None = None) -> None:
         """The attempt failed. `retry_in` is the delay granted for another try on the same tier,
-        None where no retry is to be made."""
+        None where no retry is to be made.
+        """
         if self._stop is not None:
             return
         if failure.fault is not Fault.TARGET and not failure.overflow:

@@ -247,22 +247,30 @@ class BoardKeeper:
 
     def _current(self, store: BoardStore) -> tuple[int, Board]:
         """The store's board, and with it whatever the store has lost of it."""
-        known = self._version  # before the read: a healthy store cannot answer an older one
+        with self._lock:  # before the read: a healthy store cannot answer an older one
+            known, before = self._version, self._board
         version, text = store.board()
         board = Board.loads(text)
-        if version >= known:
+        recovered = self._recovered(version, board, known, before)
+        if recovered is board:
             self._heard("store")
-            return version, board
-        reason = f"the store went back from version {known} to {version}"
-        recovered = board.recover(self._board, self._now(), reason)
-        if recovered is not board:
+        else:
             swapped = store.swap_board(version, recovered.dumps())
             if swapped is None:
                 return self._current(store)
             version = swapped
-            self._fault("store", StoreError(f"{reason}: what was on is written back"))
-        self._adopt(version, recovered, back=True)
+            lost = "the store had lost switches; they stayed on and are written back"
+            self._fault("store", StoreError(lost))
+        self._adopt(version, recovered, back=version < known)
         return version, recovered
+
+    def _recovered(self, version: int, board: Board, known: int, before: Board) -> Board:
+        """`board` with what it lacks of the one known `before`; itself where it lacks nothing.
+
+        The version does not tell: a store that went back may have been written to since.
+        """
+        reason = f"the store's version {version} did not follow from version {known}"
+        return board.recover(before, self._now(), reason, sure=version < known)
 
     def _adopt(
         self, version: int, board: Board, *, done: Edit | None = None, back: bool = False
@@ -270,7 +278,7 @@ class BoardKeeper:
         with self._lock:
             if done is not None:
                 self._pending = tuple(edit for edit in self._pending if edit is not done)
-            if version > self._version or back:
+            if version >= self._version or back:
                 self._version, self._board = version, board
             elif done is None:
                 return
@@ -348,13 +356,16 @@ class BoardKeeper:
         if store is None:
             return
         try:
-            if version > self._version:
-                self._adopt(version, Board.loads(text))
-                self._heard("store")
-            elif version < self._version:
+            board = Board.loads(text)
+            with self._lock:
+                known, before = self._version, self._board
+            if version < known or board is not self._recovered(version, board, known, before):
                 # A late message, or a store that lost its memory: only the store can say which.
                 with self._writing:
                     self._adopt(*self._current(store))
+            elif board != before:
+                self._adopt(version, board)
+                self._heard("store")
             if self._pending:
                 with self._writing:
                     self._flush(store)

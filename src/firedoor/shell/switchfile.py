@@ -115,12 +115,12 @@ class SwitchFile:
                 f"{self.path}: no field {', '.join(sorted(unknown))} in a switch; there are "
                 f"{', '.join(sorted(_FIELDS))}"
             )
-        if item.get("kind") == Kind.RESTORE:
-            raise ConfigurationError(f"{self.path}: a file cannot restore; list the switches")
-        if item.get("kind") == Kind.STRICTNESS:
-            check_strictness(item.get("value"))
         same = json.dumps([self.name, *sorted(item.items())], default=str).encode()
         try:
+            if item.get("kind") == Kind.RESTORE:
+                raise ConfigurationError("a file cannot restore; list the switches")
+            if item.get("kind") == Kind.STRICTNESS:
+                check_strictness(item.get("value"))
             return Switch(
                 # The same switch in the same file has the same id in every process that reads it.
                 id=f"file-{hashlib.sha256(same).hexdigest()[:8]}",
