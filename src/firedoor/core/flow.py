@@ -63,8 +63,11 @@ class Serve:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Give up: no tier is left (`exhausted`), the time is used up (`deadline`), the failure would
-    repeat (`fault`), or the user has seen part of an answer (`committed`).
+    """Give up.
+
+    Attributes:
+        reason: No tier is left (`exhausted`), the time is used up (`deadline`), the failure would
+            repeat (`fault`), or the user has seen part of an answer (`committed`).
     """
 
     reason: Literal["exhausted", "deadline", "fault", "committed"]
@@ -163,8 +166,12 @@ class CallFlow:
         )
 
     def failed(self, failure: Failure, now: float, *, retry_in: float | None = None) -> None:
-        """The attempt failed. `retry_in` is the delay granted for another try on the same tier,
-        None where no retry is to be made.
+        """The attempt failed.
+
+        Args:
+            failure: How.
+            now: On the caller's clock.
+            retry_in: Seconds to wait for another try on the same tier; None: no retry is granted.
         """
         if self._stop is not None:
             return

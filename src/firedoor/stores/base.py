@@ -71,8 +71,9 @@ class Store(Protocol):
     """
 
     def reserve(self, hold: str, lines: Sequence[Line], lease: float) -> Answer:
-        """Hold every line for `lease` seconds, or none. Repeating a hold's id changes nothing and
-        gives the first answer again.
+        """Hold every line for `lease` seconds, or none.
+
+        Repeating a hold's id changes nothing and gives the first answer again.
         """
         ...
 
