@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from firedoor.extraction.fields import count, field, items, path, text
+from firedoor.extraction.quick import quick_chunk
 from firedoor.extraction.usage import counted, usage_of
 from firedoor.extraction.words import finish_reason, provider_of
 from firedoor.types import Extract, ToolCall, Usage, UsageCertainty
@@ -119,6 +120,13 @@ class ChatStream:
         # they are: pydantic's `__getattr__` keeps the interpreter from caching attributes, and
         # the safe readers cost several times as much.
         try:
+            if type(chunk) is dict:
+                piece = quick_chunk(chunk)
+                if piece is not None and len(self._heads) > 1:
+                    self._parts.append(piece)
+                    self._deltas += 1
+                    return True
+                return self._read(chunk)
             held = chunk.__dict__
             (choice,) = held["choices"]
             choice = choice.__dict__

@@ -48,6 +48,8 @@ def parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if found is not None:
             kept[name] = found
+    if "reasoning" not in kwargs and "thinking" not in kwargs:
+        return kept
     if "reasoning" in kwargs and "reasoning_effort" not in kept:
         effort = _word(field(kwargs["reasoning"], "effort"))
         if effort is not None:

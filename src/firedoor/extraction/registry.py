@@ -12,6 +12,7 @@ from firedoor.extraction.chat import extract_chat, is_chat
 from firedoor.extraction.fields import count, field, text
 from firedoor.extraction.langchain import extract_chain, is_chain
 from firedoor.extraction.messages import extract_message, is_message
+from firedoor.extraction.quick import quick_chat, quick_message
 from firedoor.extraction.responses import extract_response, is_response
 from firedoor.extraction.retrieval import extract_retrieval
 from firedoor.extraction.stream import StreamReader
@@ -30,6 +31,10 @@ _SHAPES: tuple[tuple[Callable[[Any], bool], Callable[[Any], Extract]], ...] = (
     (is_message, extract_message),
     (is_chain, extract_chain),
 )
+_QUICK: dict[Callable[[Any], Extract], Callable[[Any], Extract | None]] = {
+    extract_chat: quick_chat,
+    extract_message: quick_message,
+}
 # Classes of these libraries have one shape each: it need not be found out twice.
 _ONE_SHAPE_EACH = ("openai.types.", "anthropic.types.", "langchain_core.messages.")
 _DECIDED_KEPT = 256
@@ -169,9 +174,14 @@ def _formed(said: dict[str, Any]) -> Extract:
 
 def _known(value: Any) -> Extract:
     kind = type(value)
+    if kind is dict:
+        quick = quick_chat(value)
+        if quick is not None:
+            return quick
     decided = _decided.get(kind)
     if decided is not None:
-        return decided(value)
+        quick = _QUICK[decided](value) if decided in _QUICK else None
+        return decided(value) if quick is None else quick
     for matches, read in _SHAPES:
         if matches(value):
             if kind.__module__.startswith(_ONE_SHAPE_EACH) and len(_decided) < _DECIDED_KEPT:

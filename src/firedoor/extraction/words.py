@@ -20,11 +20,11 @@ from typing import Any
 
 from firedoor.extraction.fields import text
 
-__all__ = ["finish_reason", "provider_of"]
+__all__ = ["FINISH", "finish_reason", "provider_of"]
 
 _LONGEST_WORD = 40
 
-_FINISH = {
+FINISH = {
     "stop": "stop",
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -78,10 +78,10 @@ def finish_reason(word: Any) -> str | None:
     if known is None:
         return None
     # An enumeration of strings compares and hashes as its value.
-    found = _FINISH.get(known)
+    found = FINISH.get(known)
     if found is None:
         plain = str.__str__(known)
-        found = _FINISH.get(plain.lower(), plain[:_LONGEST_WORD])
+        found = FINISH.get(plain.lower(), plain[:_LONGEST_WORD])
     return found
 
 

@@ -16,6 +16,7 @@ from firedoor.core.flow import Pause, Serve, Try
 from firedoor.core.snapshot import Resolution
 from firedoor.errors import Denied
 from firedoor.extraction import Extract, parameters
+from firedoor.extraction.words import FINISH
 from firedoor.records import Decision, OpenDecision
 from firedoor.shell.attempt import NOTHING, Attempt
 from firedoor.shell.canned import respond
@@ -31,6 +32,8 @@ from firedoor.types import Fault, Outcome, RouteKind, Source, ToolCall, Verdict,
 __all__ = ["Call"]
 
 MAX_SOURCES = 64
+FINISH_WORDS = frozenset(FINISH.values())
+"""OpenTelemetry's own words need no redaction."""
 TRUNCATED = Ending(Outcome.FAILED, Fault.TARGET, "truncated")
 """A provider's stream that stopped without saying that it had finished."""
 _REPLIES = (Outcome.ANSWERED, Outcome.CANNED, Outcome.REFUSED)
@@ -446,7 +449,8 @@ class Call:
 
     def _fill(self, extract: Extract) -> None:
         record = self.record
-        clean = self.runtime.clean
+        # Not through `clean`: a redactor that fails here fails the whole reading, which is noted.
+        clean = self.runtime.redactor.redact_text
         found = self.found
         if extract.model is not None:
             record.response_model = clean(extract.model, found)
@@ -456,7 +460,12 @@ class Call:
             record.response_id = clean(extract.response_id, found)
         record.usage = extract.usage
         if extract.finish_reasons:
-            record.finish_reasons = tuple([clean(r, found) for r in extract.finish_reasons])
+            reasons = extract.finish_reasons
+            record.finish_reasons = (
+                reasons
+                if len(reasons) == 1 and reasons[0] in FINISH_WORDS
+                else tuple([clean(r, found) for r in reasons])
+            )
         if extract.tool_calls:
             record.tool_calls = tuple(
                 [

@@ -107,7 +107,8 @@ class Metrics:
         self._decisions.add(
             (record.route, journey, model, record.outcome, record.fault, record.error_type), 1
         )
-        if ran:
+        # Instruments that still wait for a provider record nothing; do not even ask them.
+        if ran and getattr(self._inference, "_real_instrument", self) is not None:
             series = common.series(record, self._bind)
             if kind is RouteKind.LLM:
                 series.inference.record(record.latency_s)

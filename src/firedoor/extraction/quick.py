@@ -1,0 +1,143 @@
+"""The commonest answer, read at the least cost: one choice, one text, a usage.
+
+Nearly every model call returns just that, and every guarded call pays for reading it. Anything off
+the beaten track (several choices, tools, refusals, audio, a field of an unexpected type) is left to
+the careful readers, which trust nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from firedoor.extraction.words import FINISH, provider_of
+from firedoor.types import Extract, Usage
+
+__all__ = ["quick_chat", "quick_chunk", "quick_message"]
+
+_ODD = ("tool_calls", "refusal", "function_call", "audio", "parsed")
+
+
+def quick_chat(value: Any) -> Extract | None:
+    """A chat completion with one plain text, as a dict or as the SDK's object; None otherwise."""
+    try:
+        held = value if type(value) is dict else value.__dict__
+        (choice,) = held["choices"]
+        if type(choice) is not dict:
+            choice = choice.__dict__
+        message = choice["message"]
+        if type(message) is not dict:
+            message = message.__dict__
+        said = message["content"]
+        usage = held["usage"]
+        if type(usage) is not dict:
+            usage = usage.__dict__
+        reason = FINISH[choice["finish_reason"]]
+        if type(said) is not str or not said or reason == "content_filter":
+            return None
+        for name in _ODD:
+            if message.get(name) is not None:
+                return None
+        given, made = usage["prompt_tokens"], usage["completion_tokens"]
+        if type(given) is not int or type(made) is not int or given < 0 or made < 0:
+            return None
+        if "cache_read_input_tokens" in usage:
+            return None
+        cached = written = thought = None
+        details = usage.get("prompt_tokens_details")
+        if details is not None:
+            if type(details) is not dict:
+                details = details.__dict__
+            cached, written = details.get("cached_tokens"), details.get("cache_write_tokens")
+        details = usage.get("completion_tokens_details")
+        if details is not None:
+            if type(details) is not dict:
+                details = details.__dict__
+            thought = details.get("reasoning_tokens")
+        if not (_counts(cached) and _counts(written) and _counts(thought)):
+            return None
+        model, name = held["model"], held["id"]
+        if type(model) is not str or type(name) is not str or not model or not name:
+            return None
+    except Exception:
+        return None
+    return Extract(
+        model,
+        provider_of(value),
+        name,
+        Usage(given, made, cached, written, thought),
+        _REASONS.get(reason) or (reason,),
+        text=said,
+        complete=True,
+    )
+
+
+def quick_message(value: Any) -> Extract | None:
+    """An Anthropic message with one plain text, as the SDK's object; None otherwise."""
+    try:
+        held = value.__dict__
+        (block,) = held["content"]
+        block = block.__dict__
+        said, usage = block["text"], held["usage"].__dict__
+        reason = FINISH[held["stop_reason"]]
+        if (
+            block["type"] != "text"
+            or type(said) is not str
+            or not said
+            or reason == "content_filter"
+            or block.get("parsed_output") is not None
+            or usage.get("output_tokens_details") is not None
+        ):
+            return None
+        given, made = usage["input_tokens"], usage["output_tokens"]
+        read, written = usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]
+        if type(given) is not int or type(made) is not int or given < 0 or made < 0:
+            return None
+        if not (_counts(read) and _counts(written)):
+            return None
+        model, name = held["model"], held["id"]
+        if type(model) is not str or type(name) is not str or not model or not name:
+            return None
+    except Exception:
+        return None
+    return Extract(
+        model,
+        provider_of(value),
+        name,
+        Usage(given + (read or 0) + (written or 0), made, read, written),
+        _REASONS.get(reason) or (reason,),
+        text=said,
+        complete=True,
+    )
+
+
+def quick_chunk(chunk: dict[str, Any]) -> str | None:
+    """The text of a chunk, as a dict, that brings a piece of the only text; None otherwise."""
+    (choice,) = chunk["choices"]
+    delta = choice["delta"]
+    piece = delta["content"]
+    if (
+        type(piece) is str
+        and piece
+        and choice.get("finish_reason") is None
+        and not choice["index"]
+        and chunk.get("usage") is None
+        and "error" not in chunk
+        and (
+            len(delta) == 1
+            or (
+                delta.get("tool_calls") is None
+                and delta.get("refusal") is None
+                and "function_call" not in delta
+            )
+        )
+    ):
+        return piece
+    return None
+
+
+# One tuple for each word, instead of one for each call.
+_REASONS = {word: (word,) for word in FINISH.values()}
+
+
+def _counts(value: Any) -> bool:
+    return value is None or (type(value) is int and value >= 0)
