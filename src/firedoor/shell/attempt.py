@@ -6,10 +6,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from opentelemetry.context import Context, attach, get_current
+from opentelemetry.context import Context
 
 from firedoor.records import Decision
-from firedoor.shell.scope import restore
+from firedoor.shell.current import attach, get_current, restore
 from firedoor.shell.streams import is_value, proxy_for
 
 if TYPE_CHECKING:

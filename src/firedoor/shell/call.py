@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 
 from firedoor.core.flow import Pause, Serve, Try
 from firedoor.core.snapshot import Resolution
@@ -21,6 +21,7 @@ from firedoor.records import Decision, OpenDecision
 from firedoor.shell.attempt import NOTHING, Attempt
 from firedoor.shell.canned import respond
 from firedoor.shell.captured import captured
+from firedoor.shell.current import get_current
 from firedoor.shell.ladder import Ladder
 from firedoor.shell.route import ROUTED, Binding, Route
 from firedoor.shell.runtime import Ending

@@ -129,7 +129,8 @@ class AsyncFallbackStream(AsyncStream):
                 attempt.hand_over()
                 watch.begin(attempt, stream)
                 self.__wrapped__ = stream
+                self._self_advance = stream.__anext__
                 return
         watch.provisional = False
         self._self_held.append(call.respond((), {}, stream=False))
-        self.__wrapped__ = CannedStream([])
+        self._self_advance = CannedStream([]).__anext__

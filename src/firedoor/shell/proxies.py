@@ -7,14 +7,12 @@ nothing is held across a yield.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
 import wrapt
-from opentelemetry.context import attach, get_current
 
-from firedoor.shell.scope import restore
 from firedoor.shell.watch import Watch
 
 __all__ = ["AsyncStream", "Proxy", "SyncStream"]
@@ -84,42 +82,24 @@ class SyncStream(Proxy):
 class AsyncStream(Proxy):
     """An async stream or generator under watch."""
 
+    def __init__(self, stream: Any, watch: Watch) -> None:
+        super().__init__(stream, watch)
+        self._self_step = watch.async_stepper()
+        self._self_advance = stream.__anext__
+
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
-    async def __anext__(self) -> Any:
-        return await self._step(self.__wrapped__.__anext__)
+    def __anext__(self) -> Awaitable[Any]:
+        return self._self_step(self._self_advance)
 
-    async def _step(self, advance: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        watch: Watch = self._self_watch
-        asked = watch.now()
-        context = watch.context
-        try:
-            if context is None:
-                chunk = await advance(*args)
-            else:
-                previous = get_current()
-                attach(context)
-                try:
-                    chunk = await advance(*args)
-                finally:
-                    restore(context, previous)
-        except StopAsyncIteration:
-            watch.ended()
-            raise
-        except BaseException as error:
-            watch.broke(error)
-            raise
-        watch.saw(chunk, asked)
-        return chunk
-
-    async def asend(self, value: Any) -> Any:
+    def asend(self, value: Any) -> Awaitable[Any]:
         """Resume an async generator with a value."""
-        return await self._step(self.__wrapped__.asend, value)
+        return self._self_step(self.__wrapped__.asend, value)
 
-    async def athrow(self, *error: Any) -> Any:
+    def athrow(self, *error: Any) -> Awaitable[Any]:
         """Raise inside an async generator."""
-        return await self._step(self.__wrapped__.athrow, *error)
+        return self._self_step(self.__wrapped__.athrow, *error)
 
     async def aclose(self) -> None:
         """Close an async generator; the call is abandoned unless it was complete."""

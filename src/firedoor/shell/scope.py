@@ -1,8 +1,6 @@
 """Where a call finds its request, and a request its calls: one entry in the OpenTelemetry context.
 
-No token of the context is ever kept. A block remembers the context it found and puts that one back,
-and only if its own is still in force: so nothing fails, and nothing is logged, when a block is left
-in another task or thread than it was entered in.
+No token of the context is ever kept: see `firedoor.shell.current`.
 """
 
 from __future__ import annotations
@@ -14,10 +12,11 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
-from opentelemetry.context import Context, attach, create_key, get_current
+from opentelemetry.context import Context, create_key
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from firedoor.records import Decision
+from firedoor.shell.current import attach, get_current, restore
 from firedoor.types import Outcome
 
 if TYPE_CHECKING:
@@ -48,12 +47,6 @@ _SEVERITY = (
 def new_id() -> str:
     """16 random hexadecimal digits: an identifier, not a secret."""
     return f"{random.getrandbits(64):016x}"
-
-
-def restore(own: Context, previous: Context) -> None:
-    """Put `previous` back if `own` is still the context in force."""
-    if get_current() is own:
-        attach(previous)
 
 
 def current_request() -> Request | None:

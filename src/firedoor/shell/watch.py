@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextvars
 import types
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import Context, attach
+from opentelemetry.context import Context
 
 from firedoor.extraction import Extract
+from firedoor.shell.current import attach, get_current, restore
 from firedoor.shell.runtime import Ending
 from firedoor.types import Outcome, RouteKind
 
@@ -69,17 +70,16 @@ class Watch:
                 self.runtime.internal("extraction", error)
         self.chunks = 0
         self.first: float | None = None
-        self.gap: float | None = None
+        self.gap = 0.0
 
     def saw(self, chunk: Any, asked: float) -> None:
         """Note a chunk that was asked for at `asked`; never raises."""
         try:
             arrived = self.now()
-            if self.chunks:
-                gap = arrived - asked
-                if self.gap is None or gap > self.gap:
-                    self.gap = gap
-            self.chunks += 1
+            chunks = self.chunks
+            self.chunks = chunks + 1
+            if chunks and arrived - asked > self.gap:
+                self.gap = arrived - asked
             if self._feed(chunk) and self.first is None:
                 self.first = arrived
         except Exception as error:
@@ -104,6 +104,34 @@ class Watch:
             try:
                 chunk = advance(*args) if run is None else run(advance, *args)
             except StopIteration:
+                self.ended()
+                raise
+            except BaseException as error:
+                self.broke(error)
+                raise
+            saw(chunk, asked)
+            return chunk
+
+        return step
+
+    def async_stepper(self) -> Callable[..., Awaitable[Any]]:
+        """The same for async streams. The task's own context is swapped for the time of a step."""
+        now, saw = self.now, self.saw
+
+        async def step(advance: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+            asked = now()
+            context = self.context
+            try:
+                if context is None:
+                    chunk = await advance(*args)
+                else:
+                    previous = get_current()
+                    attach(context)
+                    try:
+                        chunk = await advance(*args)
+                    finally:
+                        restore(context, previous)
+            except StopAsyncIteration:
                 self.ended()
                 raise
             except BaseException as error:
@@ -185,7 +213,7 @@ class Watch:
                 ending=ending,
                 chunks=self.chunks,
                 first=self.first,
-                gap=self.gap,
+                gap=self.gap if self.chunks > 1 else None,
             )
         except Exception as error:
             self.runtime.internal("stream", error)
