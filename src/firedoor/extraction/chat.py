@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from firedoor.extraction.fields import count, field, items, path, text
-from firedoor.extraction.quick import quick_chunk
 from firedoor.extraction.usage import counted, usage_of
 from firedoor.extraction.words import finish_reason, provider_of
 from firedoor.types import Extract, ToolCall, Usage, UsageCertainty
@@ -88,6 +87,9 @@ def tool_calls_of(message: Any) -> list[ToolCall]:
     return calls
 
 
+_ODD_DELTA = frozenset({"tool_calls", "refusal", "function_call"})
+
+
 class ChatStream:
     """What a stream of chat completion chunks has said so far."""
 
@@ -121,8 +123,21 @@ class ChatStream:
         # the safe readers cost several times as much.
         try:
             if type(chunk) is dict:
-                piece = quick_chunk(chunk)
-                if piece is not None and len(self._heads) > 1:
+                choices = chunk["choices"]
+                choice = choices[0]
+                delta = choice["delta"]
+                piece = delta["content"]
+                if (
+                    piece.__class__ is str
+                    and piece
+                    and choice["finish_reason"] is None
+                    and choice["index"] == 0
+                    and len(choices) == 1
+                    and (len(delta) == 1 or not _ODD_DELTA.intersection(delta))
+                    and chunk.get("usage") is None
+                    and "error" not in chunk
+                    and len(self._heads) > 1
+                ):
                     self._parts.append(piece)
                     self._deltas += 1
                     return True

@@ -12,7 +12,7 @@ from typing import Any
 from firedoor.extraction.words import FINISH, provider_of
 from firedoor.types import Extract, Usage
 
-__all__ = ["quick_chat", "quick_chunk", "quick_message"]
+__all__ = ["quick_chat", "quick_message"]
 
 _ODD = ("tool_calls", "refusal", "function_call", "audio", "parsed")
 
@@ -108,31 +108,6 @@ def quick_message(value: Any) -> Extract | None:
         text=said,
         complete=True,
     )
-
-
-def quick_chunk(chunk: dict[str, Any]) -> str | None:
-    """The text of a chunk, as a dict, that brings a piece of the only text; None otherwise."""
-    (choice,) = chunk["choices"]
-    delta = choice["delta"]
-    piece = delta["content"]
-    if (
-        type(piece) is str
-        and piece
-        and choice.get("finish_reason") is None
-        and not choice["index"]
-        and chunk.get("usage") is None
-        and "error" not in chunk
-        and (
-            len(delta) == 1
-            or (
-                delta.get("tool_calls") is None
-                and delta.get("refusal") is None
-                and "function_call" not in delta
-            )
-        )
-    ):
-        return piece
-    return None
 
 
 # One tuple for each word, instead of one for each call.
