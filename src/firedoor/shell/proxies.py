@@ -8,6 +8,7 @@ nothing is held across a yield.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -47,11 +48,11 @@ class SyncStream(Proxy):
 
     def send(self, value: Any) -> Any:
         """Resume a generator with a value."""
-        return self._self_step(self.__wrapped__.send, value)
+        return self._self_step(partial(self.__wrapped__.send, value))
 
     def throw(self, *error: Any) -> Any:
         """Raise inside a generator."""
-        return self._self_step(self.__wrapped__.throw, *error)
+        return self._self_step(partial(self.__wrapped__.throw, *error))
 
     def close(self) -> None:
         """Close the stream; the call is abandoned unless it was complete."""
@@ -95,11 +96,11 @@ class AsyncStream(Proxy):
 
     def asend(self, value: Any) -> Awaitable[Any]:
         """Resume an async generator with a value."""
-        return self._self_step(self.__wrapped__.asend, value)
+        return self._self_step(partial(self.__wrapped__.asend, value))
 
     def athrow(self, *error: Any) -> Awaitable[Any]:
         """Raise inside an async generator."""
-        return self._self_step(self.__wrapped__.athrow, *error)
+        return self._self_step(partial(self.__wrapped__.athrow, *error))
 
     async def aclose(self) -> None:
         """Close an async generator; the call is abandoned unless it was complete."""

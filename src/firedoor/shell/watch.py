@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context
 
 from firedoor.extraction import Extract
-from firedoor.shell.current import attach, get_current, restore
+from firedoor.shell.current import attach, get_current
 from firedoor.shell.runtime import Ending
 from firedoor.types import Outcome, RouteKind
 
@@ -85,7 +85,7 @@ class Watch:
         except Exception as error:
             self.runtime.internal("stream", error)
 
-    def stepper(self) -> Callable[..., Any]:
+    def stepper(self) -> Callable[[Callable[[], Any]], Any]:
         """Takes one step of a sync stream and notes what came of it.
 
         A closure, since a step of a stream costs less than looking its parts up on the proxy. A
@@ -99,10 +99,10 @@ class Watch:
             own.run(attach, self.context)
             run = own.run
 
-        def step(advance: Callable[..., Any], *args: Any) -> Any:
+        def step(advance: Callable[[], Any]) -> Any:
             asked = now()
             try:
-                chunk = advance(*args) if run is None else run(advance, *args)
+                chunk = advance() if run is None else run(advance)
             except StopIteration:
                 self.ended()
                 raise
@@ -114,23 +114,24 @@ class Watch:
 
         return step
 
-    def async_stepper(self) -> Callable[..., Awaitable[Any]]:
+    def async_stepper(self) -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]:
         """The same for async streams. The task's own context is swapped for the time of a step."""
         now, saw = self.now, self.saw
 
-        async def step(advance: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        async def step(advance: Callable[[], Awaitable[Any]]) -> Any:
             asked = now()
             context = self.context
             try:
                 if context is None:
-                    chunk = await advance(*args)
+                    chunk = await advance()
                 else:
                     previous = get_current()
                     attach(context)
                     try:
-                        chunk = await advance(*args)
+                        chunk = await advance()
                     finally:
-                        restore(context, previous)
+                        if get_current() is context:  # as `restore`, without the call
+                            attach(previous)
             except StopAsyncIteration:
                 self.ended()
                 raise
