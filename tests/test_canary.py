@@ -32,10 +32,7 @@ SECRETS = {
     "stripe_key": "sk_live_4eC39HqLyjWDarjtT1zdp7dcAb",
     "openai_key": "sk-proj-Zk3vQ9xT7bL2mN8pR4wY6cF1hJ5kD0aS",
     "anthropic_key": "sk-ant-api03-Zk3vQ9xT7bL2mN8pR4wY6cF1hJ5kD0aSqW3eR5tY7uI9oP1aS2dF4gH6jK8",
-    "jwt": (
-        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0."
-        "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
-    ),
+    "jwt": ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"),
     "pem": (
         "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\n"
         "-----END PRIVATE KEY-----"

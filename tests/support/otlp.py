@@ -4,15 +4,18 @@ import contextlib
 import gzip
 import http.server
 import importlib.util
+import os
 import pathlib
 import socket
 import subprocess
+import sysconfig
 import threading
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 
+import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
@@ -160,6 +163,12 @@ def _free_port():
         return probe.getsockname()[1]
 
 
+def _environment():
+    """The wheel's binary links the interpreter's shared library, wherever that was put."""
+    places = [sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")]
+    return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(p for p in places if p)}
+
+
 @contextlib.contextmanager
 def collector(target):
     """A running collector that decodes what it gets and sends it on; gives its endpoint."""
@@ -175,6 +184,7 @@ def collector(target):
             f"--otlp-exporter-endpoint={target}",
             "--batch-timeout=50ms",
         ],
+        env=_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -190,6 +200,9 @@ def collector(target):
 def _until_listening(process, port):
     ends = time.monotonic() + 20
     while time.monotonic() < ends:
+        if process.poll() == 127:
+            # An interpreter built without a shared library cannot host the wheel's binary.
+            pytest.skip("rotel's binary needs a shared libpython, which this interpreter lacks")
         assert process.poll() is None, process.communicate()[0]
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1)

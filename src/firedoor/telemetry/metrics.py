@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry.metrics import (
     CallbackOptions,
@@ -47,8 +47,8 @@ class Metrics:
     """
 
     def __init__(self, provider: MeterProvider | None, convention: Convention) -> None:
-        provider = cast("MeterProvider", get_meter_provider() if provider is None else provider)
-        meter = provider.get_meter(SCOPE, __version__, convention.schema_url)
+        source: Any = get_meter_provider() if provider is None else provider
+        meter: Meter = source.get_meter(SCOPE, __version__, convention.schema_url)
         made: dict[str, Histogram] = {}
 
         def histogram(metric: MetricName) -> Histogram:
@@ -74,7 +74,7 @@ class Metrics:
         self._unknown = meter.create_counter(
             names.UNKNOWN_SHAPES.name, names.UNKNOWN_SHAPES.unit, names.UNKNOWN_SHAPES.description
         )
-        totals = _totals_of(provider)
+        totals = _totals_of(source)
         schema = convention.schema_url
 
         def total(metric: MetricName, *keys: str) -> Total:
