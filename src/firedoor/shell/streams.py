@@ -81,31 +81,26 @@ def proxy_for(result: Any, call: Call, attempt: Attempt, restart: Restart | None
 
 
 def _sync(stream: Any, watch: Watch, restart: Restart | None = None) -> Any:
-    call = watch.call
-    proxy: Any
-    if restart is not None and call.ladder is not None:
-        proxy = FallbackStream(stream, watch, restart)
-    else:
-        proxy = SyncStream(stream, watch)
-    screens = call.route.screens
-    outflow = None if screens is None else screens.outflow(call)
-    if screens is None or outflow is None:
-        return proxy
-    return FilteredStream(proxy, watch, outflow, screens)
+    return _proxied(stream, watch, restart, (SyncStream, FallbackStream, FilteredStream))
 
 
 def _async(stream: Any, watch: Watch, restart: Restart | None = None) -> Any:
+    return _proxied(stream, watch, restart, (AsyncStream, AsyncFallbackStream, AsyncFilteredStream))
+
+
+def _proxied(
+    stream: Any, watch: Watch, restart: Restart | None, colour: tuple[Any, Any, Any]
+) -> Any:
+    """A stream under watch, replaceable if it can be begun again, filtered if policies ask."""
+    plain, fallback, filtered = colour
     call = watch.call
-    proxy: Any
     if restart is not None and call.ladder is not None:
-        proxy = AsyncFallbackStream(stream, watch, restart)
+        proxy = fallback(stream, watch, restart)
     else:
-        proxy = AsyncStream(stream, watch)
+        proxy = plain(stream, watch)
     screens = call.route.screens
     outflow = None if screens is None else screens.outflow(call)
-    if screens is None or outflow is None:
-        return proxy
-    return AsyncFilteredStream(proxy, watch, outflow, screens)
+    return proxy if outflow is None else filtered(proxy, watch, outflow, screens)
 
 
 class StreamManager(Proxy):
