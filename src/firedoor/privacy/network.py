@@ -7,6 +7,7 @@ import re
 from typing import Literal
 
 from firedoor.privacy.kinds import Match
+from firedoor.privacy.markers import MARKER
 
 __all__ = [
     "credible",
@@ -206,7 +207,8 @@ def _value(text: str, anchor: int, done: int, found: list[Match]) -> int:
     group = "quoted" if quoted else "bare"
     value = match[group].rstrip("\\") if quoted else match[group].rstrip("\\.:)]}")
     start = match.start(group)
-    if credible(value, certain=name.endswith(_CERTAIN), quoted=quoted):
+    judged = MARKER.sub("", value) if "<" in value else value
+    if credible(judged, certain=name.endswith(_CERTAIN), quoted=quoted):
         found.append(Match("secret", start, start + len(value)))
         return match.end()
     # Another key word may stand in what was none; but nothing long is read twice.

@@ -15,7 +15,7 @@ from firedoor.privacy.engine import find_all, settle
 from firedoor.privacy.folding import fold
 from firedoor.privacy.kinds import PERSONAL_KINDS, SECRET_KINDS, Match
 from firedoor.privacy.markers import FAILED, LIMIT, outside_markers
-from firedoor.privacy.settling import open_from
+from firedoor.privacy.settling import BEHIND, open_from
 from firedoor.privacy.walk import Walk
 
 __all__ = ["FAILED", "Detector", "Pattern", "Redactor"]
@@ -36,12 +36,17 @@ def _uncovers(text: str, matches: list[Match]) -> bool:
     """Whether a value may come to light once these are replaced.
 
     A card number that touches a key is none, as a number goes on or a word begins; when the key is
-    a marker, it is one. Where only spaces and brackets touch, nothing can change.
+    a marker, it is one. Where only spaces and brackets touch nothing can change, unless digits stand
+    before them: numbers may be written with spaces.
     """
     if "<" in text:
         return True
     for _, start, end in matches:
         if text[max(0, start - 1) : start] not in _APART:
+            return True
+        if text[max(0, start - 2) : start - 1].isdigit() and find_all(
+            text[max(0, start - BEHIND) : start]
+        ):
             return True
         after = text[end : end + 1]
         if after not in _APART and not (after in ".:?!" and text[end + 1 : end + 2] in _APART):
