@@ -105,7 +105,7 @@ class CostCertainty(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Usage:
     """Tokens of one attempt.
 
@@ -124,6 +124,33 @@ class Usage:
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
     certainty: UsageCertainty = UsageCertainty.EXACT
+
+    def __init__(  # noqa: PLR0917 - a value's fields, in their order
+        self,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        cached_input_tokens: int | None = None,
+        cache_write_tokens: int | None = None,
+        reasoning_tokens: int | None = None,
+        certainty: UsageCertainty = UsageCertainty.EXACT,
+    ) -> None:
+        # The dataclass's own goes through `object.__setattr__` by name, at twice the cost, and
+        # one of these is made for every model call.
+        _set_input(self, input_tokens)
+        _set_output(self, output_tokens)
+        _set_cached(self, cached_input_tokens)
+        _set_written(self, cache_write_tokens)
+        _set_reasoning(self, reasoning_tokens)
+        _set_certainty(self, certainty)
+
+
+_slots: Any = Usage
+_set_input = _slots.input_tokens.__set__
+_set_output = _slots.output_tokens.__set__
+_set_cached = _slots.cached_input_tokens.__set__
+_set_written = _slots.cache_write_tokens.__set__
+_set_reasoning = _slots.reasoning_tokens.__set__
+_set_certainty = _slots.certainty.__set__
 
 
 @dataclass(frozen=True, slots=True)

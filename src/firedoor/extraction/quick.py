@@ -14,7 +14,7 @@ from firedoor.types import Extract, Usage
 
 __all__ = ["quick_chat", "quick_message"]
 
-_ODD = ("tool_calls", "refusal", "function_call", "audio", "parsed")
+_ODD = frozenset({"tool_calls", "refusal", "function_call", "audio", "parsed"})
 
 
 def quick_chat(value: Any) -> Extract | None:
@@ -34,9 +34,8 @@ def quick_chat(value: Any) -> Extract | None:
         reason = FINISH[choice["finish_reason"]]
         if type(said) is not str or not said or reason == "content_filter":
             return None
-        for name in _ODD:
-            if message.get(name) is not None:
-                return None
+        if not _ODD.isdisjoint(message) and any(message.get(n) is not None for n in _ODD):
+            return None
         given, made = usage["prompt_tokens"], usage["completion_tokens"]
         if type(given) is not int or type(made) is not int or given < 0 or made < 0:
             return None
@@ -62,7 +61,7 @@ def quick_chat(value: Any) -> Extract | None:
         return None
     return Extract(
         model,
-        provider_of(value),
+        None if type(value) is dict else provider_of(value),
         name,
         Usage(given, made, cached, written, thought),
         _REASONS.get(reason) or (reason,),
