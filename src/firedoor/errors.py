@@ -1,19 +1,19 @@
 """What firedoor raises.
 
-```
-FiredoorError
-├─ ConfigurationError (also ValueError)   at construction: names the field, the value, the remedy
-├─ StoreError                             a shared store could not be reached; __cause__ is the driver's
-└─ Denied                                 a gate said no
-   ├─ BudgetExceeded
-   ├─ BreakerOpen
-   ├─ Saturated
-   ├─ PolicyBlocked
-   ├─ RouteDisabled
-   ├─ GrantDenied
-   ├─ EgressDenied
-   └─ DeadlineExceeded (also TimeoutError)
-```
+::
+
+    FiredoorError
+    ├─ ConfigurationError (also ValueError)   at construction: names the field, the value, the remedy
+    ├─ StoreError                             a shared store could not be reached; __cause__ is the driver's
+    └─ Denied                                 a gate said no
+       ├─ BudgetExceeded
+       ├─ BreakerOpen
+       ├─ Saturated
+       ├─ PolicyBlocked
+       ├─ RouteDisabled
+       ├─ GrantDenied
+       ├─ EgressDenied
+       └─ DeadlineExceeded (also TimeoutError)
 
 An application's own exceptions are never replaced: when every tier failed, the last provider
 exception is raised as it was.

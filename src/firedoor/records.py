@@ -38,6 +38,7 @@ class AttemptRecord:
         fault: Whose fault the failure is.
         reason: Why a tier was skipped without being tried.
         started_s: Seconds from the call's start to the attempt's.
+        overrun_s: Seconds by which it went over its time limit, where nothing could stop it.
     """
 
     tier: int
@@ -51,6 +52,7 @@ class AttemptRecord:
     fault: Fault | None = None
     reason: str | None = None
     started_s: float | None = None
+    overrun_s: float | None = None
 
 
 class Decision:
@@ -80,7 +82,7 @@ class Decision:
     tenant: str | None = None
     kind: RouteKind = RouteKind.LLM
     route: str = ""
-    """`kind:name`, as in `llm:answer`."""
+    """Kind and name, as in ``llm:answer``."""
     alias: str | None = None
     """The model name the application asked for."""
     model: str | None = None
