@@ -302,6 +302,17 @@ class TestAsyncStream:
         gate.set()
         assert only(seen).outcome == "cancelled"
 
+    async def test_collected_in_a_cycle(self, guarded, seen, door):
+        holder = [await guarded(stream=True, asynchronous=True)()]
+        response = holder[0].response
+        await anext(holder[0])
+        holder.append(holder)
+        del holder
+        gc.collect()
+        await response.aclose()
+        door.flush()
+        assert only(seen).outcome == "abandoned"
+
     async def test_never_iterated(self, guarded, seen):
         stream = await guarded(stream=True, asynchronous=True)()
         response = stream.response
