@@ -23,14 +23,14 @@ class Shape(NamedTuple):
     """One way an identifier is written.
 
     Attributes:
-        check: Answers for the digits alone, or, with `lettered`, for the text without separators.
+        match: Matches it at a position.
+        check: Answers for the text without its separators.
         words: What must stand before it, where the check alone is too weak. None: nothing.
     """
 
     kind: str
     match: Callable[[str, int], re.Match[str] | None]
     check: Callable[[str], bool]
-    lettered: bool = False
     words: re.Pattern[str] | None = None
 
 
@@ -165,11 +165,9 @@ def _shape(
     expression: str,
     check: Callable[[str], bool],
     words: str = "",
-    *,
-    lettered: bool = False,
 ) -> None:
     named = re.compile(rf"(?:{words})[^0-9\n]{{0,24}}\Z") if words else None
-    shape = Shape(kind, re.compile(expression + END).match, check, lettered, named)
+    shape = Shape(kind, re.compile(expression + END).match, check, named)
     _ROWS.append((range(sizes[0], sizes[1] + 1), shape))
 
 
@@ -187,15 +185,13 @@ _shape("kr_rrn", (6, 6), r"[0-9]{6}-[1-4][0-9]{6}", _day)
 _shape("cz_rc", (6, 6), r"[0-9]{6}/[0-9]{4}", _rodne_cislo)
 _shape("se_personnummer", (6, 6), r"[0-9]{6}[-+][0-9]{4}", _personnummer)
 _shape("se_personnummer", (8, 8), r"(?:19|20)[0-9]{6}[-+][0-9]{4}", _personnummer)
-_shape(
-    "fi_hetu", (6, 6), r"[0-3][0-9][01][0-9]{3}[-+A][0-9]{3}[0-9A-FHJ-NPR-Y]", _hetu, lettered=True
-)
-_shape("es_dni", (8, 8), r"[0-9]{8}-?[A-HJ-NP-TV-Z]", dni, lettered=True)
-_shape("cn_ric", (17, 18), r"[1-8][0-9]{16}[0-9Xx]", _ric, lettered=True)
+_shape("fi_hetu", (6, 6), r"[0-3][0-9][01][0-9]{3}[-+A][0-9]{3}[0-9A-FHJ-NPR-Y]", _hetu)
+_shape("es_dni", (8, 8), r"[0-9]{8}-?[A-HJ-NP-TV-Z]", dni)
+_shape("cn_ric", (17, 18), r"[1-8][0-9]{16}[0-9Xx]", _ric)
 _NIR = r"[12] ?[0-9]{2} ?[0-9]{2} ?(?:[0-9]{2}|2[ABab]) ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}"
-_shape("fr_nir", (1, 1), _NIR, _nir, lettered=True)
-_shape("fr_nir", (13, 15), _NIR, _nir, lettered=True)
-_shape("fr_nir", (6, 6), _NIR, _nir, lettered=True)  # a Corsican one without spaces
+_shape("fr_nir", (1, 1), _NIR, _nir)
+_shape("fr_nir", (13, 15), _NIR, _nir)
+_shape("fr_nir", (6, 6), _NIR, _nir)  # a Corsican one without spaces
 
 _shape("us_ssn", (9, 9), r"[0-9]{9}", _ssn, r"\bssn\b|social security")
 _shape("de_steuer_id", (11, 11), r"[1-9][0-9]{10}", _steuer_id, r"steuer|idnr|\btin\b|tax id")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Literal
 
@@ -69,7 +68,7 @@ def find_ipv4(text: str, start: int, end: int, found: list[Match]) -> bool:
 
 _COLON = re.compile(
     r":(?:"
-    r"(?P<ipv6>(?<=[23fF][0-9A-Fa-f]{3}:)[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{0,34})"
+    r"(?P<ipv6>(?<=[23fF][0-9A-Fa-f]{3}:)[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{0,34})"
     r"|(?P<mac>(?<=[0-9A-Fa-f]{2}:)[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){4}(?![0-9A-Fa-f:]))"
     r"|\\?/\\?/(?:hooks\.slack\.com/(?:services|workflows)|discord(?:app)?\.com/api/webhooks)/(?P<webhook>[\w/\-]{20,}+)"
     r"|\\?/\\?/(?P<login>[^\s/@:<>\"']{0,128}:[^\s/@<>\"']{1,256})@"
@@ -109,14 +108,15 @@ def find_assigned(text: str, found: list[Match]) -> None:
 
 
 def _ipv6(text: str, start: int, end: int, found: list[Match]) -> None:
-    address = text[start:end].rstrip(".")
+    address = text[start:end]
     if address.endswith(":") and not address.endswith("::"):
         address = address[:-1]
-    try:
-        ipaddress.IPv6Address(address)
-    except ValueError:
-        return
-    found.append(Match("ipv6", start, start + len(address)))
+    halves = address.split("::")
+    groups = [group for half in halves if half for group in half.split(":")]
+    # RFC 4291 section 2.2: eight groups of up to four digits, one run of zeros left out.
+    whole = len(groups) == 8 if len(halves) == 1 else len(halves) == 2 and len(groups) < 8
+    if whole and all(0 < len(group) < 5 for group in groups):
+        found.append(Match("ipv6", start, start + len(address)))
 
 
 _WORD = re.compile(r"[\w.]++")

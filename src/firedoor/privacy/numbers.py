@@ -37,7 +37,7 @@ def find_numbers(text: str, found: list[Match]) -> None:
         written = run[0]
         if written.count(".") > 2 and find_ipv4(text, start, end, found):
             continue
-        digits = len(written.translate(_SEPARATORS))
+        digits = len(written.encode().translate(None, b" -./()"))
         if digits > 6:
             if text[end - 1] > "9":
                 _codice_fiscale(text, start - 6, end, found)
@@ -113,9 +113,9 @@ _COUNTRY = (
     r"|9(?:[0-58]|6[0-8]|7[0-9]|9[2-8]))"
 )
 _INTERNATIONAL = re.compile(
-    _COUNTRY + r"(?:(?!1)[2-9][0-9]{7,14}|1[2-9][0-9]{9})(?![0-9A-Za-z]|\.[0-9])"
+    _COUNTRY + r"(?:(?!1)[2-9][0-9]{7,14}|1[2-9][0-9]{9})(?![0-9A-Za-z]|[.:][0-9])"
     r"|1[ .\-]?\(?[2-9][0-9]{2}\)?[ .\-]?[0-9]{3}[ .\-]?[0-9]{4}(?![0-9])"
-    rf"|{_COUNTRY}[1-9][0-9]{{0,2}}(?:[ .\-/]?\(?[0-9]{{1,5}}\)?){{2,6}}(?<=[0-9)]{{2}})(?![0-9A-Za-z]|\.[0-9])"
+    rf"|{_COUNTRY}[1-9][0-9]{{0,2}}(?:[ .\-/]?\(?[0-9]{{1,5}}\)?){{2,6}}(?<=[0-9)]{{2}})(?![0-9A-Za-z]|[.:][0-9])"
 )
 # North American Numbering Plan: area and exchange begin with 2 to 9. Then France, then Britain,
 # Germany and others with a trunk 0, then the international prefix 00.
@@ -157,12 +157,12 @@ def _at(text: str, at: int, size: int) -> Match | None:
             return international
     elif before in "-." and text[at - 2 : at - 1].isdigit():
         return None
-    for shape in PROVEN.get(size, ()):
-        match = shape.match(text, at)
-        if match is not None and shape.check(match[0].translate(_SEPARATORS)):
+    for kind, shape, check, _ in PROVEN.get(size, ()):
+        match = shape(text, at)
+        if match is not None and check(match[0].translate(_SEPARATORS)):
             if before.isalnum() and not before.islower() and size > 8:
                 return None
-            return Match(shape.kind, at, match.end())
+            return Match(kind, at, match.end())
     if size in {2, 6, 7}:
         lettered = _beside_letter(text, at, size)
         if lettered is not None:
@@ -231,15 +231,15 @@ def _beside_letter(text: str, at: int, size: int) -> Match | None:
 
 def _named(text: str, at: int, size: int) -> Match | None:
     """Identifiers that count only behind their name."""
-    for shape in NAMED.get(size, ()):
-        match = shape.match(text, at)
+    for kind, shape, check, words in NAMED.get(size, ()):
+        match = shape(text, at)
         if (
             match is not None
-            and shape.words is not None
-            and shape.check(match[0].translate(_SEPARATORS))
-            and shape.words.search(text[max(0, at - _WORDS) : at].lower())
+            and words is not None
+            and check(match[0].translate(_SEPARATORS))
+            and words.search(text[max(0, at - _WORDS) : at].lower())
         ):
-            return Match(shape.kind, at, match.end())
+            return Match(kind, at, match.end())
     return None
 
 
