@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from opentelemetry._logs import LoggerProvider
-from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import TracerProvider
+from opentelemetry.metrics import MeterProvider, get_meter_provider
+from opentelemetry.trace import TracerProvider, get_tracer_provider
 
 from firedoor.clock import SYSTEM_CLOCK, Clock
 from firedoor.config import Breaker, Canned, Limiter, Tier
@@ -43,13 +43,15 @@ class Firedoor:
 
     Args:
         service: The application's name, on every decision.
+        state: Where switches live. `memory://`: in this process. Environment: `FIREDOOR_STATE`.
         capture: Whether texts are kept on decisions: `none`, or `redacted` (after every string
             has passed the detectors). Environment: `FIREDOOR_CAPTURE`.
         redactor: What every string passes before it leaves. None: all default detectors, and a
             key made for this process.
         tracer_provider: Where spans go. None: the global provider, also one set later.
         meter_provider: Where metrics go; None as above.
-        logger_provider: Where log events go; None as above.
+        logger_provider: Where log events that mirror the spans go. None: there are none, since
+            OpenTelemetry's API for them is not stable yet.
         clock: What time it is; a `firedoor.testing.FakeClock` in tests.
         enforce: False: every gate only watches, and records what it would have done.
             Environment: `FIREDOOR_ENFORCE`.
@@ -64,6 +66,7 @@ class Firedoor:
         self,
         service: str,
         *,
+        state: str | None = None,
         capture: Literal["none", "redacted"] | None = None,
         redactor: Redactor | None = None,
         tracer_provider: TracerProvider | None = None,
@@ -88,7 +91,9 @@ class Firedoor:
                 f"Firedoor(redactor={redactor!r}): use fd.Redactor(...); to add patterns of your "
                 "own, give them to it as detectors"
             )
+        _state(state)
         redactor = redactor or Redactor()
+        self._providers = (tracer_provider, meter_provider, logger_provider)
         service = redactor.redact_text(str(service))
         self._runtime = Runtime(
             service,
@@ -302,8 +307,19 @@ class Firedoor:
     # Life ----------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Finish the calls whose streams were dropped. Spans are the provider's to flush."""
+        """Finish the calls whose streams were dropped, and have the providers send what they hold.
+
+        Blocks until they have: for the end of a script or a test, not for a request's path.
+        """
         self._runtime.settle()
+        spans, metrics, logs = self._providers
+        for provider in (spans or get_tracer_provider(), metrics or get_meter_provider(), logs):
+            force_flush = getattr(provider, "force_flush", None)
+            if force_flush is not None:
+                try:
+                    force_flush()
+                except Exception as error:
+                    self._runtime.internal("flush", error)
 
     def close(self) -> None:
         """End the streams that are still open as abandoned. The guarded functions go on working."""
@@ -348,6 +364,17 @@ def _capture(given: str | None) -> Literal["none", "redacted"]:
         return "redacted"
     where = "capture" if given is not None else "FIREDOOR_CAPTURE"
     raise ConfigurationError(f"{where}={value!r}: use 'none' or 'redacted'")
+
+
+def _state(given: str | None) -> None:
+    value = given if given is not None else os.environ.get("FIREDOOR_STATE", "memory://")
+    if value != "memory://":
+        where = "state" if given is not None else "FIREDOOR_STATE"
+        scheme = value.partition("://")[0]
+        raise ConfigurationError(
+            f"{where} has the scheme {scheme!r}: this version keeps its state in the process; "
+            "use 'memory://'"
+        )
 
 
 def _flag(name: str, *, default: bool = False) -> bool:

@@ -1,0 +1,75 @@
+"""The door: what it takes, what it refuses, how it ends."""
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import firedoor as fd
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"service": ""}, "name"),
+        ({"service": "app", "capture": "all"}, "'none' or 'redacted'"),
+        ({"service": "app", "clock": object()}, "FakeClock"),
+        ({"service": "app", "redactor": object()}, "fd.Redactor"),
+        ({"service": "app", "state": "oracle://x"}, "oracle"),
+        ({"service": "app", "tracer_provider": object()}, "tracer_provider"),
+    ],
+    ids=lambda v: next(reversed(v)) if isinstance(v, dict) else "",
+)
+def test_a_value_that_cannot_work_is_refused_with_the_remedy(given, words):
+    with pytest.raises(fd.ConfigurationError, match=words):
+        fd.Firedoor(**given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("FIREDOOR_CAPTURE", "all"), ("FIREDOOR_ENFORCE", "perhaps"), ("FIREDOOR_STATE", "x://")],
+)
+def test_a_bad_environment_is_refused_by_its_name(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(fd.ConfigurationError, match=name):
+        fd.Firedoor("app")
+
+
+def test_works_with_no_sdk_configured():
+    door = fd.Firedoor("app")
+    decisions = []
+    door.on_decision(decisions.append)
+    with door.request("help"):
+        assert door.llm("answer", model="m")(lambda: "hi")() == "hi"
+    assert decisions[0].outcome == "answered"
+    assert decisions[0].trace_id is None
+    door.flush()
+    door.close()
+
+
+def test_flush_has_the_providers_send_what_they_hold():
+    out = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(out))
+    with fd.Firedoor("app", tracer_provider=provider) as door:
+        door.tool("t")(lambda: 1)()
+        door.flush()
+        assert len(out.get_finished_spans()) == 1
+    provider.shutdown()
+
+
+def test_guarded_functions_go_on_working_after_close():
+    door = fd.Firedoor("app")
+    guarded = door.tool("t")(lambda: 1)
+    door.close()
+    assert guarded() == 1
+
+
+def test_a_snapshot_is_plain_data():
+    door = fd.Firedoor("app", enforce=False)
+    door.llm("answer", breaker=fd.Breaker(), limiter=fd.Limiter())(lambda: "hi")()
+    snapshot = door.snapshot()
+    assert snapshot["enforce"] is False
+    assert "llm:answer/answer" in snapshot["breakers"]
+    assert "llm:answer/answer" in snapshot["limiters"]
+    door.close()
