@@ -496,6 +496,7 @@ class TestAWatchedFile:
 class TestAnotherSource:
     class Flags:
         name = "flags"
+        problem = None
 
         def __init__(self, said=()):
             self.said = said

@@ -1,8 +1,9 @@
 """Keeps the board of one process: follows the store and the sources, and writes changes to the store.
 
 What was on when a source was last heard stays on until that source, back again, says otherwise.
-Two locks: `_lock` guards the values of this process and is held for moments; `_writing` lets one
-thread at a time talk to the store. So a change acts here even while another waits for a dead store.
+Three locks: `_lock` guards the values of this process and is held for moments; `_writing` lets one
+thread at a time write to the store, and `_looking` one at a time read the sources. So a change acts
+here even while another waits for a dead store. Listeners are called with none of them held.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Source(Protocol):
     """Somewhere else that says switches: a file, a flag system."""
 
     name: str
+    problem: str | None
+    """What part of it could not be heard at the last look, though the rest was; None: nothing."""
 
     def read(self) -> tuple[Switch, ...]:
         """All it says now. An exception leaves what it said last in force."""
@@ -156,13 +159,17 @@ class BoardKeeper:
             raise ConfigurationError(f"there is a source of switches {source.name!r} already")
         said = source.read()
         self._sources = {**self._sources, source.name: source}
+        self._note(source)
         self._hear(source.name, said)
+        self._tell()
         self._start()
 
         def remove() -> None:
-            self._sources = {n: s for n, s in self._sources.items() if n != source.name}
-            self._hear(source.name, ())
-            self._heard(source.name)
+            with self._looking:
+                self._sources = {n: s for n, s in self._sources.items() if n != source.name}
+                self._hear(source.name, ())
+                self._heard(source.name)
+            self._tell()
 
         return remove
 
@@ -325,14 +332,21 @@ class BoardKeeper:
     # Following -----------------------------------------------------------------------------
 
     def _look(self, source: Source) -> None:
-        try:
-            said = source.read()
-        except Exception as error:
-            self._fault(source.name, error)
-            return
-        self._heard(source.name)
-        if said != self._said.get(source.name):
-            self._hear(source.name, said)
+        with self._looking:  # an older answer must not come in after a newer one
+            try:
+                said = source.read()
+            except Exception as error:
+                self._fault(source.name, error)
+                return
+            self._note(source)
+            if source.name in self._sources and said != self._said.get(source.name):
+                self._hear(source.name, said)
+
+    def _note(self, source: Source) -> None:
+        if source.problem is None:
+            self._heard(source.name)
+        else:
+            self._fault(source.name, StoreError(source.problem))
 
     def _hear(self, name: str, said: tuple[Switch, ...]) -> None:
         with self._lock:
@@ -348,7 +362,6 @@ class BoardKeeper:
                     Entry(Action.REVERTED, now, id_, name, "taken back there", before[id_])
                 )
         self._install()
-        self._tell()
 
     def _changed(self, version: int, text: str) -> None:
         """The store has another version; on its watching thread."""
@@ -399,6 +412,7 @@ class BoardKeeper:
     def _make_locks(self) -> None:
         self._lock = threading.RLock()
         self._writing = threading.RLock()
+        self._looking = threading.RLock()
         self._stop = threading.Event()
 
     def _after_fork(self) -> None:

@@ -49,6 +49,7 @@ class SwitchFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.name = f"file:{self.path}"
+        self.problem: str | None = None  # read as a whole or not at all
         if self.path.suffix not in (".toml", ".json"):
             raise ConfigurationError(f"switches_file={str(path)!r}: name it .toml or .json")
         if not self.path.parent.is_dir():
