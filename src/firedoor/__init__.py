@@ -2,7 +2,7 @@
 
 from firedoor import policies
 from firedoor._version import __version__
-from firedoor.config import Breaker, Budget, Canned, Limiter, Tier
+from firedoor.config import Breaker, Budget, Canned, Hedge, Limiter, Tier
 from firedoor.door import Firedoor
 from firedoor.errors import (
     BreakerOpen,
@@ -60,6 +60,7 @@ __all__ = [
     "FiredoorError",
     "GrantDenied",
     "Guard",
+    "Hedge",
     "Limiter",
     "Outcome",
     "PolicyBlocked",

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from firedoor.errors import ConfigurationError
 
-__all__ = ["Breaker", "Budget", "Canned", "Limiter", "Tier", "declarative"]
+__all__ = ["Breaker", "Budget", "Canned", "Hedge", "Limiter", "Tier", "declarative"]
 
 T = TypeVar("T")
 
@@ -116,6 +116,23 @@ class Canned:
     shape: Literal["plain", "openai.chat", "openai.responses", "anthropic.messages"] | None = Field(
         default=None, kw_only=True
     )
+
+
+@declarative
+class Hedge:
+    """When to ask once more while the first answer is still awaited.
+
+    The first good answer wins; the others are cancelled, and stay in the ledger. Source of the
+    technique: Dean and Barroso, "The Tail at Scale", CACM 56(2), 2013.
+
+    Attributes:
+        after: Seconds without an answer (of streams: without first content), or `p95`: the time
+            that 95 % of the route's recent answers took. That needs 20 of them; no hedge before.
+        max_extra: Attempts that may be added to the first one.
+    """
+
+    after: Seconds | Literal["p95"] = Field(default="p95", kw_only=True)
+    max_extra: Count = Field(default=1, kw_only=True)
 
 
 @declarative

@@ -13,14 +13,22 @@ from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.trace import TracerProvider, get_tracer_provider
 
 from firedoor.clock import SYSTEM_CLOCK, Clock
-from firedoor.config import Breaker, Canned, Limiter, Tier
+from firedoor.config import Breaker, Canned, Hedge, Limiter, Tier
 from firedoor.errors import ConfigurationError
 from firedoor.extraction import Extractors
 from firedoor.policies import Chain, Policy, policy
 from firedoor.privacy import Redactor
 from firedoor.records import Decision
 from firedoor.shell.guard import Guard
-from firedoor.shell.plan import Plan, ladder_of
+from firedoor.shell.plan import (
+    EnforceTimeout,
+    Plan,
+    StreamFailure,
+    check_enforcement,
+    check_hedge,
+    check_stream_failure,
+    ladder_of,
+)
 from firedoor.shell.prompts import Prompts
 from firedoor.shell.route import Route
 from firedoor.shell.runtime import Runtime
@@ -128,6 +136,10 @@ class Firedoor:
         policies: Sequence[Policy] = (),
         provider: str | None = None,
         prompt: str | None = None,
+        on_stream_failure: StreamFailure = "surface",
+        enforce_timeout: EnforceTimeout | None = None,
+        hedge: Hedge | None = None,
+        side_effect_free: bool = False,
     ) -> Guard:
         """A guard for a model call, as a decorator or a block.
 
@@ -143,6 +155,14 @@ class Firedoor:
             provider: The provider in OpenTelemetry's words (`openai`, `anthropic`, ...), where
                 the response does not tell.
             prompt: The name of the prompt used: its revision in force is recorded.
+            on_stream_failure: What a stream does that breaks after the user has seen content:
+                `surface` raises the provider's own exception, `close` ends it with the text of
+                the `Canned` tier.
+            enforce_timeout: `thread` runs a sync function in a worker thread, so that the time
+                limits of its tier hold even if its client honours none. What runs out of time is
+                left running there, and accounted.
+            hedge: When to ask once more while the first answer is awaited.
+            side_effect_free: Running the function twice does no harm, which a hedge needs.
         """
         ladder = ladder_of(name, model, tiers)
         route = Route(
@@ -152,7 +172,15 @@ class Firedoor:
             model=model,
             provider=provider,
             prompt=prompt,
-            plan=_plan(name, ladder, breaker, limiter),
+            plan=_plan(
+                name,
+                ladder,
+                breaker,
+                limiter,
+                check_stream_failure(name, on_stream_failure, ladder),
+                enforced=check_enforcement(name, enforce_timeout),
+                hedge=check_hedge(name, hedge, side_effect_free=side_effect_free),
+            ),
             screens=self._screens(RouteKind.LLM, name, policies),
         )
         return self._guard(route, breaker, limiter)
@@ -286,6 +314,7 @@ class Firedoor:
             "breakers": runtime.breakers.snapshot(now),
             "limiters": runtime.limiters.snapshot(),
             "retries": runtime.retries.snapshot(now),
+            "workers": runtime.workers.snapshot(),
         }
 
     # Extension -----------------------------------------------------------------------------
@@ -344,15 +373,22 @@ def _plan(
     ladder: tuple[Tier | Canned, ...] | None,
     breaker: Breaker | None,
     limiter: Limiter | None,
+    on_stream_failure: StreamFailure = "surface",
+    *,
+    enforced: bool = False,
+    hedge: Hedge | None = None,
 ) -> Plan | None:
     """How the route is guarded; None where nothing was declared, which costs nothing."""
-    if ladder is None and breaker is None and limiter is None:
+    if all(gate is None for gate in (ladder, breaker, limiter, hedge)) and not enforced:
         return None
     return Plan(
         ladder or (Tier(name),),
         named=ladder is not None,
         breaker=breaker is not None,
         limiter=limiter is not None,
+        on_stream_failure=on_stream_failure,
+        enforced=enforced,
+        hedge=hedge,
     )
 
 

@@ -37,6 +37,7 @@ class Try:
         timeout: Seconds the attempt may take: the tier's own limit or what the deadline leaves,
             whichever is less; None where neither binds.
         first_token: Seconds to first content, likewise.
+        extra: A hedge: it runs beside an attempt that has not answered.
     """
 
     index: int
@@ -44,6 +45,7 @@ class Try:
     number: int
     timeout: float | None
     first_token: float | None
+    extra: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,10 @@ class CallFlow:
         deadline: On the caller's clock; None where nothing binds.
     """
 
-    __slots__ = ("_attempts_here", "_deadline", "_index", "_numbered", "_pause", "_stop", "_tiers")
+    __slots__ = (
+        "_attempts_here", "_deadline", "_index", "_numbered", "_pause", "_reached", "_stop",
+        "_tiers",
+    )  # fmt: skip
 
     def __init__(
         self, tiers: Sequence[Tier | Canned], *, first: int = 0, deadline: float | None = None
@@ -108,6 +113,7 @@ class CallFlow:
         self._tiers = tiers
         self._index = min(first, len(tiers) - 1)
         self._deadline = deadline
+        self._reached = self._index
         self._attempts_here = 0
         self._numbered = 0
         self._pause = 0.0
@@ -129,13 +135,32 @@ class CallFlow:
             seconds, self._pause = self._pause, 0.0
             return Pause(seconds)
         self._attempts_here += 1
+        return self._try(self._index, tier, left)
+
+    def extra(self, index: int, now: float) -> Try | None:
+        """One more attempt beside the one that runs, on its tier or a later one.
+
+        None where there is no such tier, or no time. A later tier counts as visited.
+        """
+        left = None if self._deadline is None else self._deadline - now
+        if self._stop is not None or index >= len(self._tiers) or (left is not None and left <= 0):
+            return None
+        tier = self._tiers[index]
+        return None if isinstance(tier, Canned) else self._try(index, tier, left, extra=True)
+
+    def ran(self, step: Try) -> None:
+        """An extra attempt was let run."""
+        self._reached = max(self._reached, step.index)
+
+    def _try(self, index: int, tier: Tier, left: float | None, *, extra: bool = False) -> Try:
         self._numbered += 1
         return Try(
-            self._index,
+            index,
             tier,
             self._numbered,
             _least(tier.timeout, left),
             _least(tier.first_token, left),
+            extra,
         )
 
     def over(self, now: float) -> Stop | None:
@@ -191,7 +216,7 @@ class CallFlow:
         self._stop = Stop("committed")
 
     def _descend(self) -> None:
-        self._index += 1
+        self._index = self._reached = max(self._index, self._reached) + 1
         self._attempts_here = 0
         self._pause = 0.0
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from firedoor.shell.breakers import LiveBreaker
     from firedoor.shell.call import Call
     from firedoor.shell.limiters import LiveLimiter
+    from firedoor.shell.workers import Job
 
 __all__ = ["NOTHING", "Attempt"]
 
@@ -35,6 +36,8 @@ class Attempt:
         timeout: Seconds this attempt may take, or None.
         first_token_within: Seconds a stream may take to its first content, or None.
         idle_within: Seconds a stream may pause, or None.
+        began: When it began, on the door's clock.
+        line: Its place in the ledger once it has ended.
     """
 
     __slots__ = (
@@ -43,10 +46,12 @@ class Attempt:
         "_own",
         "_previous",
         "_result",
+        "began",
         "clean_model",
         "first_token_s",
         "first_token_within",
         "idle_within",
+        "line",
         "model",
         "number",
         "permit",
@@ -72,6 +77,8 @@ class Attempt:
         self.first_token_within: float | None = None
         self.idle_within: float | None = None
         self.first_token_s: float | None = None
+        self.began = 0.0
+        self.line: int | None = None
         self.clean_model: str | None = None
         self.permit: tuple[LiveBreaker, Permit] | None = None
         self.ticket: tuple[LiveLimiter, Ticket] | None = None
@@ -109,6 +116,18 @@ class Attempt:
                 args, kwargs = binding.replaced(call.route.depth, call.depth, args, kwargs)
         return args, kwargs
 
+    @property
+    def answer_within(self) -> float | None:
+        """Seconds until the guarded function must have returned.
+
+        A route that has returned a stream before is expected to do so again: what it returns then
+        cannot have content in time if it comes after that time.
+        """
+        first = self.first_token_within
+        if first is None or not self._call.route.streams:
+            return self.timeout
+        return first if self.timeout is None else min(first, self.timeout)
+
     def enter_context(self) -> Context:
         """The context the guarded code runs in: its span and this attempt are current."""
         own = self._own
@@ -139,6 +158,11 @@ class Attempt:
         if not self._handed:
             self._call.succeed(self._result, self)
         return False
+
+    def came_late(self, job: Job) -> None:
+        """What was given up has ended in its thread."""
+        if job.error is None and self._call.ladder is not None:
+            self._call.ladder.late(self, job.value)
 
     def hand_over(self) -> None:
         """What this attempt began goes on after its block: the call ends elsewhere."""

@@ -14,6 +14,7 @@ from opentelemetry.context import Context
 
 from firedoor.core.flow import Pause, Serve, Try
 from firedoor.core.snapshot import Resolution
+from firedoor.core.switches import Switch
 from firedoor.errors import Denied
 from firedoor.extraction import Extract, parameters
 from firedoor.extraction.words import FINISH
@@ -49,6 +50,7 @@ class Call:
         "_open",
         "beside",
         "binding",
+        "board",
         "decision",
         "depth",
         "found",
@@ -108,7 +110,8 @@ class Call:
         self.depth: int | None = None
         self.refusal: Denied | None = None
         self.switched: Resolution | None = None
-        if route.prompt is not None or not runtime.switches.snapshot.empty:
+        self.board = runtime.switches.snapshot
+        if route.prompt is not None or not self.board.empty:
             self._switch()
         if named:
             self._note_arguments(named)
@@ -151,6 +154,7 @@ class Call:
         call.depth = None
         call.refusal = None
         call.switched = None
+        call.board = call.runtime.switches.snapshot
         call.previous = get_current()
         call._begun = False
         call._open = []
@@ -277,16 +281,21 @@ class Call:
         ladder = self.ladder
         if ladder is None:
             return None
-        plan = self.route.plan
-        model = self.model if plan is None or not plan.named else step.tier.model
-        attempt = Attempt(self, model, step.number, tier=step.index, timeout=step.timeout)
-        attempt.first_token_within = step.first_token
-        attempt.idle_within = step.tier.idle
+        attempt = self.attempt_of(step)
         if not ladder.admit(attempt):
             return None
         if attempt.model is not None:
             self.record.model = attempt.clean_model = self.runtime.clean(attempt.model, self.found)
         self.record.tier = step.index
+        return attempt
+
+    def attempt_of(self, step: Try) -> Attempt:
+        """The attempt of a step; no gate has been asked."""
+        plan = self.route.plan
+        model = self.model if plan is None or not plan.named else step.tier.model
+        attempt = Attempt(self, model, step.number, tier=step.index, timeout=step.timeout)
+        attempt.first_token_within = step.first_token
+        attempt.idle_within = step.tier.idle
         return attempt
 
     def judged(self, verdicts: Sequence[Verdict]) -> None:
@@ -348,15 +357,24 @@ class Call:
         if ladder is None or not self._open:
             return False
         try:
-            ending = (
-                TRUNCATED
-                if isinstance(error, BrokenStreamError)
-                else self.runtime.ending(error, streaming=True)
-            )
-            return ladder.failed(attempt, error, ending)
+            return ladder.failed(attempt, error, self.broken(error))
         except Exception as fault:
             self.runtime.internal("ladder", fault)
             return False
+
+    def broken(self, error: BaseException) -> Ending:
+        """What the break of a stream says of the attempt."""
+        if isinstance(error, BrokenStreamError):
+            return TRUNCATED
+        return self.runtime.ending(error, streaming=True)
+
+    def interrupted(self, switch: Switch) -> None:
+        """A switch that was set while the call ran changes how it ends."""
+        name = self.runtime.clean(switch.id)
+        self.record.switches += (name,)
+        self.record.verdicts += (
+            Verdict(f"switch:{name}", VerdictStatus.BLOCKED, reason=str(switch.in_flight)),
+        )
 
     def respond(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, stream: bool) -> Any:
         """The safe response, when the ladder has come down to it; finishes the call."""
@@ -393,15 +411,20 @@ class Call:
         chunks: int,
         first: float | None,
         gap: float | None,
+        early: bool = False,
     ) -> None:
-        """A stream is over: read to its end (`ending` None), broken, cancelled or left."""
+        """A stream is over: read to its end (`ending` None), broken, cancelled or left.
+
+        `early` if we ended it, in good order: what the user has is part of an answer.
+        """
         ended = self.runtime.now()
         record = self.record
         record.outcome = Outcome.ANSWERED
         record.chunks = chunks
         record.idle_gap_s = gap
         if first is not None:
-            record.first_token_s = attempt.first_token_s = first - self.started
+            record.first_token_s = first - self.started
+            attempt.first_token_s = first - (attempt.began or self.started)
         if extract is not None:
             try:
                 self._fill(extract)
@@ -410,8 +433,11 @@ class Call:
                 self.runtime.internal("extraction", error)
         complete = extract.complete if extract is not None else None
         if ending is not None and not (ending.outcome is Outcome.ABANDONED and complete):
-            record.truncated = ending.outcome is Outcome.FAILED and chunks > 0
+            record.truncated = (early or ending.outcome is Outcome.FAILED) and chunks > 0
             self._apply(ending)
+            if early:
+                record.outcome = Outcome.DEGRADED
+                record.degraded = True
         elif complete is False:
             record.truncated = True
             ending = TRUNCATED

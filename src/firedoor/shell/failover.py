@@ -7,15 +7,12 @@ closed with the safe text; two models' text is never spliced.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from firedoor.shell.canned import CannedStream
 from firedoor.shell.proxies import AsyncStream, SyncStream
 from firedoor.shell.waiting import within
 from firedoor.shell.watch import BrokenStreamError, Restart, Watch
-
-if TYPE_CHECKING:
-    from firedoor.shell.attempt import Attempt
 
 __all__ = ["AsyncFallbackStream", "FallbackStream"]
 
@@ -29,7 +26,7 @@ class FallbackStream(SyncStream):
 
     def __init__(self, stream: Any, watch: Watch, restart: Restart) -> None:
         super().__init__(stream, watch)
-        watch.provisional = True
+        watch.provisional = watch.deferred = True
         self._self_held: deque[Any] = deque()
         self._self_restart = restart
 
@@ -40,7 +37,7 @@ class FallbackStream(SyncStream):
             try:
                 held.append(super().__next__())
             except StopIteration:
-                if watch.cut_short():
+                if watch.early is None and watch.cut_short():
                     self._replace(BrokenStreamError())
                 else:
                     watch.settle()
@@ -50,7 +47,30 @@ class FallbackStream(SyncStream):
             else:
                 if watch.first is not None:
                     watch.settle()
-        return held.popleft() if held else super().__next__()
+        if held:
+            return held.popleft()
+        return self._last() if watch.deferred else super().__next__()
+
+    def _last(self) -> Any:
+        """The next chunk of a stream that is closed with the safe text if it breaks."""
+        watch: Watch = self._self_watch
+        try:
+            return super().__next__()
+        except StopIteration:
+            if watch.early is not None or not watch.cut_short():
+                watch.finish()
+                raise
+            chunk = watch.close_with(BrokenStreamError())
+            if chunk is None:
+                watch.finish()
+                raise
+        except BaseException as error:
+            chunk = watch.close_with(error)
+            if chunk is None:
+                watch.fail(error)
+                raise
+        self._self_advance = iter(()).__next__
+        return chunk
 
     def _replace(self, error: BaseException) -> None:
         """Go on with the stream of the next attempt, or let `error` be seen."""
@@ -67,19 +87,15 @@ class FallbackStream(SyncStream):
         for attempt in call:
             with attempt:
                 stream = self._self_restart(attempt)
-                self._switch(attempt, stream)
+                attempt.hand_over()
+                watch.begin(attempt, stream)
+                self.__wrapped__ = stream
+                self._self_step = watch.stepper()
+                self._self_advance = watch.advance(stream)
                 return
-        watch.provisional = False
+        watch.provisional = watch.deferred = False
         self._self_held.append(call.respond((), {}, stream=False))
         self._self_advance = iter(()).__next__
-
-    def _switch(self, attempt: Attempt, stream: Any) -> None:
-        watch: Watch = self._self_watch
-        attempt.hand_over()
-        watch.begin(attempt, stream)
-        self.__wrapped__ = stream
-        self._self_step = watch.stepper()
-        self._self_advance = stream.__next__
 
 
 class AsyncFallbackStream(AsyncStream):
@@ -87,7 +103,7 @@ class AsyncFallbackStream(AsyncStream):
 
     def __init__(self, stream: Any, watch: Watch, restart: Restart) -> None:
         super().__init__(stream, watch)
-        watch.provisional = True
+        watch.provisional = watch.deferred = True
         self._self_held: deque[Any] = deque()
         self._self_restart = restart
 
@@ -98,7 +114,7 @@ class AsyncFallbackStream(AsyncStream):
             try:
                 held.append(await super().__anext__())
             except StopAsyncIteration:
-                if watch.cut_short():
+                if watch.early is None and watch.cut_short():
                     await self._replace(BrokenStreamError())
                 else:
                     watch.settle()
@@ -108,7 +124,29 @@ class AsyncFallbackStream(AsyncStream):
             else:
                 if watch.first is not None:
                     watch.settle()
-        return held.popleft() if held else await super().__anext__()
+        if held:
+            return held.popleft()
+        return await (self._last() if watch.deferred else super().__anext__())
+
+    async def _last(self) -> Any:
+        watch: Watch = self._self_watch
+        try:
+            return await super().__anext__()
+        except StopAsyncIteration:
+            if watch.early is not None or not watch.cut_short():
+                watch.finish()
+                raise
+            chunk = watch.close_with(BrokenStreamError())
+            if chunk is None:
+                watch.finish()
+                raise
+        except BaseException as error:
+            chunk = watch.close_with(error)
+            if chunk is None:
+                watch.fail(error)
+                raise
+        self._self_advance = CannedStream([]).__anext__
+        return chunk
 
     async def _replace(self, error: BaseException) -> None:
         watch: Watch = self._self_watch
@@ -125,12 +163,12 @@ class AsyncFallbackStream(AsyncStream):
             with attempt:
                 stream = self._self_restart(attempt)
                 if hasattr(stream, "__await__"):
-                    stream = await within(watch.runtime.clock, attempt.timeout, stream)
+                    stream = await within(watch.runtime.clock, attempt.answer_within, stream)
                 attempt.hand_over()
                 watch.begin(attempt, stream)
                 self.__wrapped__ = stream
-                self._self_advance = stream.__anext__
+                self._self_advance = watch.async_advance(stream)
                 return
-        watch.provisional = False
+        watch.provisional = watch.deferred = False
         self._self_held.append(call.respond((), {}, stream=False))
         self._self_advance = CannedStream([]).__anext__

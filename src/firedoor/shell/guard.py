@@ -67,6 +67,13 @@ class Guard:
         runtime = route.runtime
         screens = route.screens
         bindings: list[Binding | None] = [None, None]
+        enforced = (
+            route.plan is not None
+            and route.plan.enforced
+            and not inspect.isasyncgenfunction(target)
+            and not inspect.isgeneratorfunction(target)
+            and not inspect.iscoroutinefunction(target)
+        )
         streams = inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
 
         def bind(wrapped: Any, instance: Any) -> Binding:
@@ -76,10 +83,17 @@ class Guard:
 
         def restart(wrapped: Any, args: Any, kwargs: Any) -> Callable[[Attempt], Any]:
             def begin(attempt: Attempt) -> Any:
-                bound, named = attempt.bind(args, kwargs)
-                return wrapped(*bound, **named)
+                return run(wrapped, attempt, args, kwargs)
 
             return begin
+
+        def run(wrapped: Any, attempt: Attempt, args: Any, kwargs: Any) -> Any:
+            bound, named = attempt.bind(args, kwargs)
+            if not enforced or (limit := attempt.answer_within) is None:
+                return wrapped(*bound, **named)
+            return runtime.workers.run(
+                functools.partial(wrapped, *bound, **named), limit, late=attempt.came_late
+            )
 
         def sync(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
             binding = bindings[instance is not None] or bind(wrapped, instance)
@@ -94,8 +108,9 @@ class Guard:
             again = restart(wrapped, args, kwargs) if call.ladder is not None else None
             for attempt in call:
                 with attempt:
-                    bound, given = attempt.bind(args, kwargs)
-                    return attempt.take(attempt.screened(wrapped(*bound, **given)), again)
+                    return attempt.take(
+                        attempt.screened(run(wrapped, attempt, args, kwargs)), again
+                    )
             return call.respond(args, kwargs, stream=streams)
 
         async def asynchronous(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -113,7 +128,7 @@ class Guard:
                 with attempt:
                     bound, given = attempt.bind(args, kwargs)
                     work = wrapped(*bound, **given)
-                    result = await within(runtime.clock, attempt.timeout, work)
+                    result = await within(runtime.clock, attempt.answer_within, work)
                     return attempt.take(await attempt.ascreened(result), again)
             return call.respond(args, kwargs, stream=False)
 

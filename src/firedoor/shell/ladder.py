@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from firedoor.core.breaker_values import Refusal, Result
 from firedoor.core.flow import CallFlow, Failure, Pause, Serve, Stop, Try
@@ -11,6 +12,9 @@ from firedoor.errors import DeadlineExceeded, Denied
 from firedoor.extraction.faults import is_context_overflow, is_retryable, retry_after
 from firedoor.records import AttemptRecord
 from firedoor.shell.backoff import delay_before
+from firedoor.shell.pace import shut
+from firedoor.shell.runtime import Ending
+from firedoor.shell.streams import is_value
 from firedoor.shell.switched import model_off
 from firedoor.types import Fault, Outcome, Verdict, VerdictStatus
 
@@ -20,9 +24,12 @@ if TYPE_CHECKING:
     from firedoor.shell.call import Call
     from firedoor.shell.limiters import LiveLimiter
     from firedoor.shell.plan import Plan
-    from firedoor.shell.runtime import Ending
 
 __all__ = ["Ladder"]
+
+_LOST = Ending(Outcome.CANCELLED, None, "cancelled")
+_SOON = 1e-3
+_TICK = 0.05
 
 
 class Ladder:
@@ -111,27 +118,106 @@ class Ladder:
 
     def admit(self, attempt: Attempt) -> bool:
         """Ask the gates that never wait: is the model switched on, is its circuit closed."""
+        self.standing = False
+        attempt.began = self._begun
+        denied = self._gate(attempt)
+        if denied is not None:
+            return self.refuse(attempt, denied)
+        if attempt.number == 1:
+            self._call.runtime.retries.attempted(self._begun)
+        self.standing = True
+        self.current = attempt
+        return True
+
+    def _gate(self, attempt: Attempt) -> Denied | None:
+        """What the gates that never wait say against an attempt; its permit is taken if nothing."""
         call = self._call
         runtime, route = call.runtime, call.route
-        self.standing = False
         if self._switched is not None and attempt.model is not None and self._plan.named:
             choice = runtime.switches.model(attempt.model, journey=call.record.journey)
             attempt.model = choice.name
             if choice.disabled_by is not None:
-                return self.refuse(attempt, model_off(route, choice.name, choice.disabled_by))
+                return model_off(route, choice.name, choice.disabled_by)
         if self._plan.breaker:
             live = runtime.breakers.find(route.id, attempt.model or route.name)
             if live is not None:
-                answer = live.acquire(self._begun)
+                answer = live.acquire(attempt.began)
                 if isinstance(answer, Refusal):
-                    return self.refuse(attempt, live.denied(answer))
+                    return live.denied(answer)
                 attempt.permit = (live, answer)
                 call.record.breaker = str(live.state)
-        if attempt.number == 1:
-            runtime.retries.attempted(self._begun)
-        self.standing = True
-        self.current = attempt
+        return None
+
+    def hedge(self, first: Attempt) -> Attempt | None:
+        """One more attempt beside those that run, on the tier of `first` or a later one.
+
+        None where no gate lets one run, the deadline leaves no time, or the retry budget nothing.
+        """
+        call = self._call
+        runtime = call.runtime
+        now = runtime.now()
+        index = first.tier
+        while True:
+            step = self._flow.extra(index, now)
+            if step is None:
+                return None
+            attempt = call.attempt_of(step)
+            attempt.began = now
+            if self._gate(attempt) is None and self._seat_now(attempt, now):
+                if runtime.retries.take(now):
+                    self._flow.ran(step)
+                    return attempt
+                self._release(attempt, _LOST, None)
+                return None
+            self._release(attempt, _LOST, None)
+            index += 1
+
+    def _seat_now(self, attempt: Attempt, now: float) -> bool:
+        """Take a place of the limiter if one is free: a hedge never waits."""
+        live = self.limiter(attempt)
+        if live is None:
+            return True
+        load = live.read()
+        if load.running >= load.limit:
+            return False
+        answer = live.acquire(now, journey=self._call.record.journey, deadline=now + _SOON)
+        if not isinstance(answer, Ticket):
+            return False
+        attempt.ticket = (live, answer)
         return True
+
+    def beaten(self, attempt: Attempt, error: BaseException | None = None) -> None:
+        """One of several attempts is over and another goes on: it lost, or it failed."""
+        runtime = self._call.runtime
+        ending = _LOST if error is None else runtime.ending(error, streaming=True)
+        self.note(attempt, ending, runtime.now(), error)
+
+    def won(self, attempt: Attempt) -> None:
+        """Of several attempts, this is the one that goes on."""
+        self.current = attempt
+        call = self._call
+        call.record.tier = attempt.tier
+        if attempt.model is not None:
+            attempt.clean_model = call.runtime.clean(attempt.model, call.found)
+            call.record.model = attempt.clean_model
+
+    def late(self, attempt: Attempt, value: Any) -> None:
+        """An attempt that was given up has answered after all: what it used is paid for."""
+        call = self._call
+        runtime = call.runtime
+        if not is_value(value):
+            shut(value)
+            return
+        try:
+            usage = runtime.extractors.extract(value).usage
+            if usage is None or attempt.line is None:
+                return
+            if call.finished:
+                runtime.workers.spent(usage)
+            else:
+                self.ledger[attempt.line] = replace(self.ledger[attempt.line], usage=usage)
+        except Exception as error:
+            runtime.internal("extraction", error)
 
     def limiter(self, attempt: Attempt) -> LiveLimiter | None:
         """The limiter to wait for, if the route has one."""
@@ -145,7 +231,7 @@ class Ladder:
         """Whether the limiter has a place; what is held is given back if not."""
         if isinstance(answer, Ticket):
             attempt.ticket = (live, answer)
-            self._begun = self._call.runtime.now()
+            self._begun = attempt.began = self._call.runtime.now()
             return True
         if attempt.permit is not None:
             attempt.permit[0].cancel(attempt.permit[1])
@@ -179,7 +265,7 @@ class Ladder:
             live.settle(
                 permit,
                 _result(ending),
-                now - self._begun,
+                now - attempt.began,
                 now,
                 first_token=attempt.first_token_s,
                 retry_after=None if error is None else retry_after(error),
@@ -221,17 +307,19 @@ class Ladder:
         self.current = None
         self._release(attempt, ending, error)
         record = self._call.record
+        attempt.line = len(self.ledger)
         self.ledger.append(
             AttemptRecord(
                 tier=attempt.tier,
                 model=attempt.clean_model,
                 outcome=Outcome.ANSWERED if ending is None else ending.outcome,
-                latency_s=now - self._begun,
+                latency_s=now - attempt.began,
                 first_token_s=attempt.first_token_s,
                 usage=record.usage if ending is None else None,
                 error_type=None if ending is None else ending.error_type,
                 fault=None if ending is None else ending.fault,
-                started_s=self._begun - self._call.started,
+                started_s=attempt.began - self._call.started,
+                overrun_s=_overrun(attempt, now - attempt.began),
             )
         )
 
@@ -249,6 +337,14 @@ class Ladder:
     def blame(self) -> Fault | None:
         """Whose fault it is that the first choice did not answer."""
         return next((r.fault for r in self.ledger if r.fault is not None), None)
+
+
+def _overrun(attempt: Attempt, took: float) -> float | None:
+    """Seconds over its limits, where nothing ended it in time; a tick of the scheduler is none."""
+    over = 0.0 if attempt.timeout is None else took - attempt.timeout
+    if attempt.first_token_s is not None and attempt.first_token_within is not None:
+        over = max(over, attempt.first_token_s - attempt.first_token_within)
+    return over if over > _TICK else None
 
 
 def _result(ending: Ending | None) -> Result:

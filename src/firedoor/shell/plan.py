@@ -6,14 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from firedoor.config import Canned, Tier
+from firedoor.config import Canned, Hedge, Tier
 from firedoor.errors import ConfigurationError
 from firedoor.shell.backoff import DEFAULT_WAIT, WaitStrategy
 from firedoor.shell.canned import require_shape
 
-__all__ = ["Plan", "StreamFailure", "ladder_of"]
+__all__ = [
+    "EnforceTimeout",
+    "Plan",
+    "StreamFailure",
+    "check_enforcement",
+    "check_hedge",
+    "check_stream_failure",
+    "ladder_of",
+]
 
 StreamFailure = Literal["surface", "close"]
+EnforceTimeout = Literal["thread"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,8 @@ class Plan:
         named: Whether the tiers were declared. If not there is just one, and no model of its own.
         breaker: Whether the route has declared one; its circuits live with the door.
         limiter: The same of limiters.
+        enforced: Sync functions run in worker threads, so that their time limits hold.
+        hedge: When to ask once more while the first answer is awaited.
     """
 
     tiers: tuple[Tier | Canned, ...]
@@ -36,6 +47,8 @@ class Plan:
     named: bool = True
     breaker: bool = False
     limiter: bool = False
+    enforced: bool = False
+    hedge: Hedge | None = None
 
     @property
     def alias(self) -> str | None:
@@ -82,3 +95,61 @@ def ladder_of(
                 )
             require_shape(tier)
     return ladder
+
+
+def check_stream_failure(
+    name: str, given: StreamFailure, ladder: tuple[Tier | Canned, ...] | None
+) -> StreamFailure:
+    """What a stream does that breaks after content, checked.
+
+    Raises:
+        ConfigurationError: If it is no such word, or there is no text to close with.
+    """
+    where = f"door.llm({name!r}, on_stream_failure={given!r})"
+    if given not in ("surface", "close"):
+        raise ConfigurationError(f"{where}: use 'surface' or 'close'")
+    if given == "close":
+        last = ladder[-1] if ladder else None
+        if not isinstance(last, Canned):
+            raise ConfigurationError(
+                f"{where} ends a broken stream with the safe text: put fd.Canned('...') last in "
+                "tiers="
+            )
+        if not isinstance(last.response, str) and not callable(last.response):
+            raise ConfigurationError(
+                f"{where}: fd.Canned({type(last.response).__name__}) is no text to end a stream "
+                "with: give a string, or a callable that returns one"
+            )
+    return given
+
+
+def check_enforcement(name: str, given: EnforceTimeout | None) -> bool:
+    """Whether time limits are enforced from a worker thread, checked.
+
+    Raises:
+        ConfigurationError: If it is no such word.
+    """
+    if given not in (None, "thread"):
+        raise ConfigurationError(
+            f"door.llm({name!r}, enforce_timeout={given!r}): use 'thread', or leave it out"
+        )
+    return given == "thread"
+
+
+def check_hedge(name: str, hedge: Hedge | None, *, side_effect_free: bool) -> Hedge | None:
+    """A hedge, checked.
+
+    Raises:
+        ConfigurationError: If it is none, or the function was not declared free of side effects.
+    """
+    if hedge is None:
+        return None
+    where = f"door.llm({name!r}, hedge=...)"
+    if not isinstance(hedge, Hedge):
+        raise ConfigurationError(f"{where} is a {type(hedge).__name__}: use fd.Hedge(after=...)")
+    if not side_effect_free:
+        raise ConfigurationError(
+            f"{where} may run the function twice: declare side_effect_free=True if that does no "
+            "harm, or leave hedge= out"
+        )
+    return hedge

@@ -38,7 +38,7 @@ class SyncStream(Proxy):
     def __init__(self, stream: Any, watch: Watch) -> None:
         super().__init__(stream, watch)
         self._self_step = watch.stepper()
-        self._self_advance = stream.__next__
+        self._self_advance = watch.advance(stream)
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -86,7 +86,7 @@ class AsyncStream(Proxy):
     def __init__(self, stream: Any, watch: Watch) -> None:
         super().__init__(stream, watch)
         self._self_step = watch.async_stepper()
-        self._self_advance = stream.__anext__
+        self._self_advance = watch.async_advance(stream)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self

@@ -39,6 +39,7 @@ class Route:
         "provider",
         "runtime",
         "screens",
+        "streams",
         "template",
     )
 
@@ -75,6 +76,7 @@ class Route:
         self.id = f"{kind}:{name}"
         self.plan = plan
         self.screens = screens
+        self.streams = False  # has returned one
         self.alias = plan.alias if plan is not None and plan.named else model
         self.clean_alias = None if self.alias is None else runtime.clean(self.alias)
         self.provider = provider

@@ -22,6 +22,7 @@ from firedoor.shell.prompts import Prompts
 from firedoor.shell.reaper import REAPER
 from firedoor.shell.retries import Retries
 from firedoor.shell.switchboard import Switchboard
+from firedoor.shell.workers import Workers
 from firedoor.telemetry.recorder import Recorder
 from firedoor.types import Fault, Outcome
 
@@ -80,6 +81,7 @@ class Runtime:
         )
         self.limiters = Limiters(clock)
         self.retries = Retries()
+        self.workers = Workers(clock)
         self.listeners: list[Callable[[Decision], object]] = []
         self.streams: weakref.WeakSet[Watch] = weakref.WeakSet()
         self.service = service

@@ -178,10 +178,10 @@ class Pending(Proxy):
         call, clock = watch.call, watch.runtime.clock
         work: Any = self.__wrapped__
         with attempt.again():
-            return attempt.take(await within(clock, attempt.timeout, work), restart)
+            return attempt.take(await within(clock, attempt.answer_within, work), restart)
         # Here only where the ladder goes on after a failure.
         async for following in call:
             with following:
                 work = restart(following) if restart is not None else None
-                return following.take(await within(clock, following.timeout, work), restart)
+                return following.take(await within(clock, following.answer_within, work), restart)
         return call.respond((), {}, stream=False)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from firedoor.core.snapshot import Resolution
-from firedoor.core.switches import Switch
+from firedoor.config import Tier
+from firedoor.core.snapshot import Resolution, Snapshot
+from firedoor.core.switches import InFlight, Kind, Switch
 from firedoor.errors import RouteDisabled
 from firedoor.types import Effect, RouteKind
 
 if TYPE_CHECKING:
+    from firedoor.shell.attempt import Attempt
+    from firedoor.shell.call import Call
     from firedoor.shell.route import Route
 
-__all__ = ["model_off", "refusal"]
+__all__ = ["model_off", "newly", "refusal"]
 
 
 def refusal(resolution: Resolution, route: Route) -> RouteDisabled | None:
@@ -34,6 +37,24 @@ def refusal(resolution: Resolution, route: Route) -> RouteDisabled | None:
 def model_off(route: Route, model: str, switch: Switch) -> RouteDisabled:
     """The denial of a call to a model that is turned off."""
     return _off(f"model {model!r} is turned off for {route.id}", switch)
+
+
+def newly(call: Call, attempt: Attempt, board: Snapshot) -> tuple[InFlight, Switch | None]:
+    """What the switches set since a call began want of its stream, and the one that wants it."""
+    route, record = call.route, call.record
+    plan = route.plan
+    asked = plan.tiers[attempt.tier] if plan is not None and plan.named else None
+    alias = asked.model if isinstance(asked, Tier) else record.alias
+    now = call.runtime.time_ns() / 1e9
+    terms: dict[str, Any] = {"alias": alias, "journey": record.journey, "prompt": route.prompt}
+    answer = board.resolve(route.id, now=now, **terms)
+    began = {switch.id for switch in call.board.switches}
+    if answer.model == attempt.model:
+        # The attempt began after an alias was moved, and has followed it.
+        began |= {switch.id for switch in answer.applied if switch.kind is Kind.ALIAS}
+    wish = board.in_flight(began, route.id, now=now, **terms)
+    wanted = [s for s in answer.applied if s.id not in began and s.in_flight is wish]
+    return wish, wanted[-1] if wanted else None
 
 
 def _unsafe(route: Route) -> bool:

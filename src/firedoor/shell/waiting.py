@@ -22,8 +22,13 @@ async def within(clock: Clock, seconds: float | None, awaitable: Awaitable[T]) -
     if seconds is None:
         return await awaitable
     if isinstance(clock, SystemClock):
-        async with asyncio.timeout(seconds):
-            return await awaitable
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await awaitable
+        except TimeoutError:
+            if limit.expired():
+                raise TimeoutError(f"no answer within {seconds:g} s") from None
+            raise
     # A fake clock knows nothing of the loop's timers, so the two run against each other.
     work = asyncio.ensure_future(awaitable)
     alarm = asyncio.ensure_future(clock.asleep(seconds))

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
 
-from firedoor.extraction import Extract
+from firedoor.core.sentence import Sentence
+from firedoor.core.switches import InFlight
+from firedoor.extraction import Extract, replace_text, text_of
 from firedoor.shell.current import attach, get_current
+from firedoor.shell.pace import Pace, shut, shut_async
 from firedoor.shell.runtime import Ending
-from firedoor.types import Outcome, RouteKind
+from firedoor.shell.switched import newly
+from firedoor.types import Fault, Outcome, RouteKind
 
 if TYPE_CHECKING:
     from firedoor.shell.attempt import Attempt
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["BrokenStreamError", "Restart", "Watch"]
 
 _LEFT = Ending(Outcome.ABANDONED, None, "abandoned")
+_SWITCHED_OFF = Ending(Outcome.CANCELLED, None, "switched_off")
 
 Restart = Callable[["Attempt"], Any]
 """Makes the stream of another attempt; what an async function returns is to be awaited."""
@@ -36,11 +41,17 @@ class Watch:
     Attributes:
         context: Made current around every step of a generator; None for a provider's stream
             object, which runs no code of the application.
+        provisional: The stream may still become another one: nothing was shown.
+        deferred: Whoever reads the stream decides what its end means.
+        early: Why we ended the stream before its end, if we did: the user has part of an answer.
+        last: The last chunk that had content.
+        stream: What is read.
     """
 
     __slots__ = (
-        "__weakref__", "_feed", "_reader", "attempt", "call", "chunks", "context", "first", "gap",
-        "now", "outflow", "provisional", "runtime",
+        "__weakref__", "_board", "_feed", "_pace", "_reader", "_sentence", "attempt", "call",
+        "chunks", "context", "deferred", "early", "first", "gap", "last", "now", "outflow",
+        "provisional", "runtime", "stream",
     )  # fmt: skip
 
     def __init__(self, call: Call, attempt: Attempt, stream: Any) -> None:
@@ -48,7 +59,12 @@ class Watch:
         self.call = call
         self.now = runtime.now
         self.provisional = False
+        self.deferred = False
         self.outflow: Any = None
+        self.early: Ending | None = None
+        self._sentence: Sentence | None = None
+        self._board: Any = call.board
+        self._pace: Pace | None = None
         self.begin(attempt, stream)
         runtime.opened(self)
 
@@ -71,6 +87,29 @@ class Watch:
         self.chunks = 0
         self.first: float | None = None
         self.gap = 0.0
+        self.last: Any = None
+        self.stream = stream
+        if self._pace is not None:
+            self._pace.stop()
+        self.call.route.streams = True
+        limited = attempt.timeout or attempt.first_token_within or attempt.idle_within
+        self._pace = None if limited is None else Pace(self, self.runtime.clock)
+
+    def advance(self, stream: Any) -> Callable[[], Any]:
+        """Reads a sync stream's next chunk, within its time limits if it has any."""
+        self.stream = stream
+        if self._pace is None:
+            return stream.__next__  # type: ignore[no-any-return]
+        plan = self.call.route.plan
+        enforced = plan is not None and plan.enforced
+        return self._pace.paced(stream.__next__, enforced=enforced)
+
+    def async_advance(self, stream: Any) -> Callable[[], Awaitable[Any]]:
+        """The same for an async stream."""
+        self.stream = stream
+        if self._pace is None:
+            return stream.__anext__  # type: ignore[no-any-return]
+        return self._pace.paced_async(stream.__anext__)
 
     def saw(self, chunk: Any, asked: float) -> None:
         """Note a chunk that was asked for at `asked`; never raises."""
@@ -80,8 +119,10 @@ class Watch:
             self.chunks = chunks + 1
             if chunks and arrived - asked > self.gap:
                 self.gap = arrived - asked
-            if self._feed(chunk) and self.first is None:
-                self.first = arrived
+            if self._feed(chunk):
+                self.last = chunk
+                if self.first is None:
+                    self.first = arrived
         except Exception as error:
             self.runtime.internal("stream", error)
 
@@ -98,8 +139,13 @@ class Watch:
             own = contextvars.copy_context()
             own.run(attach, self.context)
             run = own.run
+        switches = self.runtime.switches
 
         def step(advance: Callable[[], Any]) -> Any:
+            if switches.snapshot is not self._board and self.leaving():
+                shut(self.stream)
+                self.ended()
+                raise StopIteration
             asked = now()
             try:
                 chunk = advance() if run is None else run(advance)
@@ -110,15 +156,21 @@ class Watch:
                 self.broke(error)
                 raise
             saw(chunk, asked)
-            return chunk
+            sentence = self._sentence
+            return chunk if sentence is None else self.drained(chunk, sentence)
 
         return step
 
     def async_stepper(self) -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]:
         """The same for async streams. The task's own context is swapped for the time of a step."""
         now, saw = self.now, self.saw
+        switches = self.runtime.switches
 
         async def step(advance: Callable[[], Awaitable[Any]]) -> Any:
+            if switches.snapshot is not self._board and self.leaving():
+                await shut_async(self.stream)
+                self.ended()
+                raise StopAsyncIteration
             asked = now()
             context = self.context
             try:
@@ -139,13 +191,55 @@ class Watch:
                 self.broke(error)
                 raise
             saw(chunk, asked)
-            return chunk
+            sentence = self._sentence
+            return chunk if sentence is None else self.drained(chunk, sentence)
 
         return step
 
+    # Switches that are set while the stream runs ----------------------------------------------
+
+    def leaving(self) -> bool:
+        """Whether the stream ends here, before its next chunk, since a switch wants it to."""
+        if self.early is not None:
+            return True
+        try:
+            board = self.runtime.switches.snapshot
+            wish, switch = newly(self.call, self.attempt, board)
+            self._board = board
+            if switch is None or wish is InFlight.KEEP:
+                return False
+            self.call.interrupted(switch)
+            if wish is InFlight.DRAIN and self.first is not None:
+                self._sentence = Sentence()
+                return False
+        except Exception as error:
+            self.runtime.internal("switches", error)
+            return False
+        self._leave()
+        return True
+
+    def _leave(self) -> None:
+        self.early = _SWITCHED_OFF
+        self._board = None  # no snapshot is this: every step from now on asks whether to leave
+
+    def drained(self, chunk: Any, sentence: Sentence) -> Any:
+        """What of a chunk belongs to the sentence after which the stream ends."""
+        try:
+            piece = text_of(chunk)
+            kept = None if piece is None else sentence.feed(piece)
+            if piece is None or kept is None:
+                return chunk
+            self._leave()
+            return chunk if kept >= len(piece) else replace_text(chunk, piece[:kept])
+        except Exception as error:
+            self.runtime.internal("switches", error)
+            return chunk
+
+    # Endings -------------------------------------------------------------------------------
+
     def ended(self) -> None:
         """The stream was read to its end, which a provider may have used to tell of an error."""
-        if not self.provisional:
+        if not self.deferred:
             self.finish()
 
     def finish(self) -> None:
@@ -160,7 +254,7 @@ class Watch:
 
     def broke(self, error: BaseException) -> None:
         """Reading raised: the provider's fault, the application's, or the consumer's leaving."""
-        if not self.provisional:
+        if not self.deferred:
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
@@ -182,15 +276,37 @@ class Watch:
     def settle(self) -> None:
         """From now on the stream is the user's: content was seen, or there is nothing else."""
         self.provisional = False
+        plan = self.call.route.plan
+        self.deferred = plan is not None and plan.on_stream_failure == "close"
         if self.call.ladder is not None:
             self.call.ladder.committed()
+
+    def close_with(self, error: BaseException) -> Any:
+        """A last chunk that says the safe text, for a stream that broke; None to let it be seen.
+
+        Only where the fault is the provider's, and what was being said was text.
+        """
+        call = self.call
+        plan = call.route.plan
+        try:
+            ending = call.broken(error)
+            canned = None if plan is None else plan.canned
+            if ending.fault is not Fault.TARGET or canned is None or text_of(self.last) is None:
+                return None
+            said = canned.response() if callable(canned.response) else canned.response
+            chunk = replace_text(self.last, str(said))
+        except Exception as fault:
+            self.runtime.internal("stream", fault)
+            return None
+        self.early = ending
+        return chunk
 
     def left(self, error: BaseException | None) -> None:
         """The consumer's `with` block around the stream is over."""
         if error is None:
             self.abandon()
         else:
-            self.broke(error)
+            self.fail(error)
 
     def abandon(self) -> None:
         """The consumer left, or never came."""
@@ -199,6 +315,10 @@ class Watch:
     def _end(self, ending: Ending | None) -> None:
         if self.call.finished:
             return
+        if self._pace is not None:
+            self._pace.stop()
+        if self.early is not None:
+            ending = self.early
         extract: Extract | None = None
         try:
             if self._reader is not None and (self.chunks or ending is None):
@@ -215,6 +335,7 @@ class Watch:
                 chunks=self.chunks,
                 first=self.first,
                 gap=self.gap if self.chunks > 1 else None,
+                early=self.early is not None,
             )
         except Exception as error:
             self.runtime.internal("stream", error)
