@@ -137,7 +137,7 @@ class CallFlow:
         self._attempts_here += 1
         return self._try(self._index, tier, left)
 
-    def extra(self, index: int, now: float) -> Try | None:
+    def beside(self, index: int, now: float) -> Try | None:
         """One more attempt beside the one that runs, on its tier or a later one.
 
         None where there is no such tier, or no time. A later tier counts as visited.

@@ -14,7 +14,7 @@ LONGEST = 1_000
 """Characters after which a text without an end of a sentence is cut: code, tables."""
 
 _KEPT = 8
-_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s)|[。！？]|\n")  # noqa: RUF001 - full stops of CJK
+_END = re.compile(r"[.!?…][\"'”’)\]]{0,4}(?=\s)|[。！？]|\n")  # noqa: RUF001 - full stops of CJK
 
 
 class Sentence:

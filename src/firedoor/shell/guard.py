@@ -13,6 +13,7 @@ import wrapt
 from firedoor.errors import ConfigurationError
 from firedoor.shell.attempt import Attempt
 from firedoor.shell.call import Call
+from firedoor.shell.hedging import Hedger
 from firedoor.shell.route import Binding, Route
 from firedoor.shell.scope import current_attempt
 from firedoor.shell.waiting import within
@@ -74,6 +75,13 @@ class Guard:
             and not inspect.isgeneratorfunction(target)
             and not inspect.iscoroutinefunction(target)
         )
+        hedge = None if route.plan is None else route.plan.hedge
+        hedger = None if hedge is None else Hedger(hedge, runtime)
+        if hedger is not None and inspect.isasyncgenfunction(target):
+            raise ConfigurationError(
+                f"{route.id}: hedge= cannot run an async generator function twice before it is "
+                "read: make it an async function that returns the stream"
+            )
         streams = inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
 
         def bind(wrapped: Any, instance: Any) -> Binding:
@@ -84,6 +92,13 @@ class Guard:
         def restart(wrapped: Any, args: Any, kwargs: Any) -> Callable[[Attempt], Any]:
             def begin(attempt: Attempt) -> Any:
                 return run(wrapped, attempt, args, kwargs)
+
+            return begin
+
+        def bare(wrapped: Any, args: Any, kwargs: Any) -> Callable[[Attempt], Any]:
+            def begin(attempt: Attempt) -> Any:
+                bound, named = attempt.bind(args, kwargs)
+                return wrapped(*bound, **named)
 
             return begin
 
@@ -107,6 +122,16 @@ class Guard:
                 args, kwargs = screens.enter(call, args, kwargs)
             again = restart(wrapped, args, kwargs) if call.ladder is not None else None
             for attempt in call:
+                if hedger is not None and call.ladder is not None:
+                    begin = bare(wrapped, args, kwargs)
+                    try:
+                        winner, outcome = hedger.race(call.ladder, attempt, begin)
+                    except BaseException as error:
+                        call.fail(error)
+                        raise
+                    with winner:
+                        return winner.take(winner.screened(outcome()), again)
+                    continue
                 with attempt:
                     return attempt.take(
                         attempt.screened(run(wrapped, attempt, args, kwargs)), again
@@ -125,6 +150,16 @@ class Guard:
                 args, kwargs = await screens.aenter(call, args, kwargs)
             again = restart(wrapped, args, kwargs) if call.ladder is not None else None
             async for attempt in call:
+                if hedger is not None and call.ladder is not None:
+                    start = bare(wrapped, args, kwargs)
+                    try:
+                        winner, answer = await hedger.arace(call.ladder, attempt, start)
+                    except BaseException as error:
+                        call.fail(error)
+                        raise
+                    with winner:
+                        return winner.take(await winner.ascreened(answer.result()), again)
+                    continue
                 with attempt:
                     bound, given = attempt.bind(args, kwargs)
                     work = wrapped(*bound, **given)

@@ -158,7 +158,7 @@ class Ladder:
         now = runtime.now()
         index = first.tier
         while True:
-            step = self._flow.extra(index, now)
+            step = self._flow.beside(index, now)
             if step is None:
                 return None
             attempt = call.attempt_of(step)
