@@ -121,6 +121,31 @@ def test_a_chunk_reader_that_raises_leaves_the_stream_whole(door, seen, monkeypa
     assert len(seen.decisions) == 1
 
 
+@pytest.mark.parametrize("part", ["step", "admit", "failed", "note"])
+def test_a_ladder_that_breaks_lets_the_call_through(door, seen, monkeypatch, part):
+    from firedoor.shell.ladder import Ladder
+
+    answer = door.llm("answer", tiers=[fd.Tier("m"), fd.Tier("n")], breaker=fd.Breaker())(
+        lambda question, *, model: f"{model} {question}"
+    )
+    monkeypatch.setattr(Ladder, part, fail)
+    assert answer("hi") == "m hi"
+    with pytest.raises(TypeError):
+        answer()
+
+
+@pytest.mark.parametrize("part", ["step", "admit"])
+async def test_async_too(door, monkeypatch, part):
+    from firedoor.shell.ladder import Ladder
+
+    @door.llm("answer", tiers=[fd.Tier("m"), fd.Tier("n")])
+    async def answer(question, *, model):
+        return f"{model} {question}"
+
+    monkeypatch.setattr(Ladder, part, fail)
+    assert await answer("hi") == "m hi"
+
+
 def test_even_counting_may_fail(make_door, monkeypatch):
     door = make_door()
     monkeypatch.setattr(type(door._runtime.recorder), "internal_error", fail)

@@ -225,6 +225,8 @@ class Call:
                     ),
                 ):
                     return attempt
+        if self.ladder is None:
+            return self._only()
         raise StopIteration
 
     def __aiter__(self) -> AsyncIterator[Attempt]:
@@ -250,6 +252,8 @@ class Call:
                     ),
                 ):
                     return attempt
+        if self.ladder is None and not self._begun:
+            return self._only()
         raise StopAsyncIteration
 
     def _only(self) -> Attempt:
@@ -272,8 +276,13 @@ class Call:
         try:
             step = ladder.step()
         except Exception as error:
-            self.fail(error)
-            raise
+            if isinstance(error, Denied) or error is ladder.error:
+                self.fail(error)
+                raise
+            # Ours, then: the call goes on as one that has no ladder.
+            self.runtime.internal("ladder", error)
+            self.ladder = None
+            return None
         return None if isinstance(step, Serve) else step
 
     def _attempt(self, step: Try) -> Attempt | None:
@@ -282,8 +291,13 @@ class Call:
         if ladder is None:
             return None
         attempt = self.attempt_of(step)
-        if not ladder.admit(attempt):
-            return None
+        try:
+            if not ladder.admit(attempt):
+                return None
+        except Exception as error:
+            # A gate that breaks lets the call through, and is counted.
+            self.runtime.internal("gates", error)
+            ladder.standing, ladder.current = True, attempt
         if attempt.model is not None:
             self.record.model = attempt.clean_model = self.runtime.clean(attempt.model, self.found)
         self.record.tier = step.index
