@@ -100,7 +100,7 @@ class Firedoor:
                 "own, give them to it as detectors"
             )
         _state(state)
-        redactor = redactor or Redactor()
+        redactor = redactor or Redactor(on_error=self._not_redacted)
         self._providers = (tracer_provider, meter_provider, logger_provider)
         service = redactor.redact_text(str(service))
         self._runtime = Runtime(
@@ -122,6 +122,10 @@ class Firedoor:
 
     def __repr__(self) -> str:
         return f"<Firedoor {self._runtime.service!r}>"
+
+    def _not_redacted(self, error: BaseException) -> None:
+        """A detector failed; its text was hidden whole."""
+        self._runtime.internal("redaction", error)
 
     # Guards --------------------------------------------------------------------------------
 

@@ -37,6 +37,8 @@ def parameters(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     Nested ones appear under a plain name: `reasoning_effort`, `response_format`, `tool_choice`
     and `thinking` hold only the kind, `thinking_budget` the figure, `tools` and `stop` a count.
     """
+    if _READ.isdisjoint(kwargs):
+        return {}
     kept: dict[str, Any] = {}
     for name, value in kwargs.items():
         read = _READERS.get(name)
@@ -104,3 +106,4 @@ _READERS: dict[str, Any] = {
     "stop": _stops,
     "stop_sequences": _stops,
 }
+_READ = frozenset({*_READERS, "reasoning", "thinking"})
