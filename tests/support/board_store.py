@@ -52,6 +52,9 @@ class FakeBoardStore:
         with self.lock:
             self.version, self.text = version, text
 
+    def close(self):
+        self.watchers.clear()
+
     def _reach(self):
         if self.down:
             raise StoreError("connection refused")

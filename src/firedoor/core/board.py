@@ -19,7 +19,7 @@ from firedoor.core.snapshot import Snapshot, effective
 from firedoor.core.switches import Kind, Switch
 from firedoor.errors import ConfigurationError, StoreError
 
-__all__ = ["SCHEMA", "Action", "Board", "Entry", "KnownGood"]
+__all__ = ["SCHEMA", "Action", "Board", "Entry", "KnownGood", "plain"]
 
 SCHEMA = 1
 """Version of the board's JSON. A reader refuses a newer one and keeps what it knows."""
@@ -289,13 +289,13 @@ class Board:
         return json.dumps(
             {
                 "schema": SCHEMA,
-                "switches": [_switch_out(s) for s in self.stack],
+                "switches": [plain(s) for s in self.stack],
                 "known_good": [
-                    {**_fields(g), "switches": [_switch_out(s) for s in g.switches]}
+                    {**_fields(g), "switches": [plain(s) for s in g.switches]}
                     for g in self.known_good.values()
                 ],
                 "history": [
-                    {**_fields(e), **({"switch": _switch_out(e.switch)} if e.switch else {})}
+                    {**_fields(e), **({"switch": plain(e.switch)} if e.switch else {})}
                     for e in self.history
                 ],
             },
@@ -345,10 +345,11 @@ def _fields(value: Any) -> dict[str, Any]:
     }
 
 
-def _switch_out(switch: Switch) -> dict[str, Any]:
+def plain(switch: Switch) -> dict[str, Any]:
+    """The switch as plain JSON types; what says nothing is left out."""
     data = _fields(switch)
     if switch.kind is Kind.RESTORE:
-        data["value"] = [_switch_out(kept) for kept in switch.value]
+        data["value"] = [plain(kept) for kept in switch.value]
     return data
 
 

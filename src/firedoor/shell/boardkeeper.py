@@ -218,12 +218,12 @@ class BoardKeeper:
             try:
                 with self._writing:
                     refused = self._flush(store)
-                if edit in refused:
-                    raise refused[edit]
-            except ConfigurationError:
-                raise
             except Exception as error:
                 self._fault("store", error)
+                refused = {}
+            if edit in refused:
+                self._tell()
+                raise refused[edit]
         self._tell()
 
     def _flush(self, store: BoardStore) -> dict[Edit, ConfigurationError]:
