@@ -1,0 +1,183 @@
+"""What a ladder of two tiers costs, and what going down it costs, beside its peers.
+
+    python benchmarks/fallback.py [--rounds 9]
+
+The function fails at once with a connection error, or answers a small dict; no network. Telemetry
+is off (no tracer or meter provider is set). Floor: a loop over the tiers with `try`/`except`. Peers
+that are not installed are left out: LangChain's `with_fallbacks`, LiteLLM's `Router` (which mocks
+its answers itself).
+
+Also: what a chunk of an async stream costs with time limits, over one without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from _harness import Case, added, interleave, loop, ratios, spread, table, versions
+
+import firedoor as fd
+
+ANSWER = {
+    "id": "resp-1",
+    "model": "small",
+    "choices": [
+        {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hi."}}
+    ],
+    "usage": {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15},
+}
+CHUNK = {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]}
+TIERS = ("big", "small")
+
+
+def floor(down: str | None) -> Callable[[], Any]:
+    """A loop over the tiers."""
+
+    def ask(model: str) -> Any:
+        if model == down:
+            raise ConnectionError(model)
+        return ANSWER
+
+    def call() -> Any:
+        last: Exception | None = None
+        for model in TIERS:
+            try:
+                return ask(model)
+            except Exception as error:
+                last = error
+        raise AssertionError from last
+
+    return call
+
+
+def ours(down: str | None) -> Callable[[], Any]:
+    """A guarded function on two tiers."""
+    door = fd.Firedoor("bench")
+
+    @door.llm("answer", tiers=[fd.Tier(model) for model in TIERS])
+    def answer(*, model: str = fd.ROUTED) -> Any:
+        if model == down:
+            raise ConnectionError(model)
+        return ANSWER
+
+    return answer
+
+
+def langchain(down: str | None) -> Callable[[], Any] | None:
+    """Two runnables."""
+    try:
+        from langchain_core.runnables import RunnableLambda
+    except ImportError:
+        return None
+
+    def ask(model: str) -> Any:
+        def body(_: Any) -> Any:
+            if model == down:
+                raise ConnectionError(model)
+            return ANSWER
+
+        return RunnableLambda(body)
+
+    chain = ask("big").with_fallbacks([ask("small")])
+    return lambda: chain.invoke("hi")
+
+
+def litellm(down: str | None) -> Callable[[], Any] | None:
+    """A router with a fallback, answering from its mocks."""
+    try:
+        import litellm as library
+        from litellm import Router
+    except ImportError:
+        return None
+    library.suppress_debug_info = True
+    logging.disable(logging.CRITICAL)
+
+    def deployment(model: str) -> dict[str, Any]:
+        mock: Any = ConnectionError(model) if model == down else "Hi."
+        return {
+            "model_name": model,
+            "litellm_params": {"model": "openai/m", "api_key": "k", "mock_response": mock},
+        }
+
+    router = Router(
+        model_list=[deployment(model) for model in TIERS],
+        fallbacks=[{"big": ["small"]}],
+        num_retries=0,
+        disable_cooldowns=True,
+    )
+    messages = [{"role": "user", "content": "hi"}]
+    return lambda: router.completion(model="big", messages=messages)
+
+
+class Chunks:
+    """An async stream object that is there already."""
+
+    def __init__(self, n: int) -> None:
+        self.left = n
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> Any:
+        if not self.left:
+            raise StopAsyncIteration
+        self.left -= 1
+        return CHUNK
+
+
+def chunks(**limits: float) -> Case:
+    """A case that reads n chunks of one stream."""
+    door = fd.Firedoor("bench")
+
+    @door.llm("answer", tiers=[fd.Tier("big", **limits)])
+    async def answer(n: int, *, model: str = fd.ROUTED) -> Any:
+        return Chunks(n)
+
+    async def body(n: int) -> float:
+        stream = await answer(n)
+        began = time.perf_counter()
+        async for _ in stream:
+            pass
+        return time.perf_counter() - began
+
+    return lambda n: asyncio.run(body(n))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    rounds = parser.parse_args().rounds
+    print(versions("langchain-core", "litellm"))
+    made = {"try/except": floor, "firedoor": ours, "LangChain": langchain, "LiteLLM": litellm}
+    for title, down in (("first tier answers", None), ("failover to the second", "big")):
+        calls = {name: make(down) for name, make in made.items()}
+        cases = {name: loop(call) for name, call in calls.items() if call is not None}
+        figures = interleave(cases, rounds=rounds)
+        rows = [
+            (
+                name,
+                spread(took).median,
+                added(took, figures["try/except"]).median,
+                ratios(figures["firedoor"], took).median,
+            )
+            for name, took in figures.items()
+        ]
+        print(f"\n{title}\n")
+        print(table(("", "us", "over the floor", "firedoor / this"), rows))
+    figures = interleave(
+        {"none": chunks(), "all three": chunks(timeout=60.0, first_token=5.0, idle=5.0)},
+        rounds=rounds,
+    )
+    rows = [(k, spread(v).median, added(v, figures["none"]).median) for k, v in figures.items()]
+    print("\na chunk of an async stream\n")
+    print(table(("time limits", "us", "added"), rows))
+
+
+if __name__ == "__main__":
+    main()
