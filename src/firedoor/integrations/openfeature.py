@@ -211,7 +211,7 @@ def follow_flags(
     Raises:
         ConfigurationError: If a flag is named twice, or these flags are followed already.
     """
-    client = api.get_client(domain)
+    client = api.get_client(domain)  # pyright: ignore[reportAttributeAccessIssue] - re-exported lazily
     leave = switchboard.add_source(FlagSource(flags, client=client, context=context, clock=clock))
 
     def changed(_: EventDetails) -> None:

@@ -22,8 +22,9 @@ async def within(clock: Clock, seconds: float | None, awaitable: Awaitable[T]) -
     if seconds is None:
         return await awaitable
     if isinstance(clock, SystemClock):
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds) as limit:
+            async with limit:
                 return await awaitable
         except TimeoutError:
             if limit.expired():
