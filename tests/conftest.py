@@ -1,9 +1,11 @@
 """Fixtures for everyone: a door whose spans and decisions can be looked at."""
 
 import logging
+import os
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import HealthCheck, settings
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -11,6 +13,16 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import firedoor as fd
+
+# A busy machine is slow to draw examples, which says nothing of the code. CI draws the same ones
+# each time, so that what lands is judged by what was tried; everyone else looks further.
+settings.register_profile(
+    "shared",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
+settings.load_profile("shared")
 
 
 @dataclass
