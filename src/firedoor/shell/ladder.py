@@ -282,12 +282,17 @@ class Ladder:
         self.standing = False
         if not isinstance(error, Exception) or ending.fault is None:
             return False
-        failure = Failure(
-            ending.fault, retryable=is_retryable(error), overflow=is_context_overflow(error)
-        )
+        # An exception is read no further than what is done next depends on it.
+        fault = ending.fault
+        targets = fault is Fault.TARGET
+        failure = Failure(fault, targets, not targets and is_context_overflow(error))
         self.error = error
         retry_in = None
-        if self._flow.may_retry(failure) and self._call.runtime.retries.take(now):
+        if (
+            self._flow.may_retry(failure)
+            and is_retryable(error)
+            and self._call.runtime.retries.take(now)
+        ):
             retry_in = delay_before(self._here, retry_after(error), wait=self._plan.wait)
         self._flow.failed(failure, now, retry_in=retry_in)
         return self._flow.over(now) is None
