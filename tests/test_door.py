@@ -1,5 +1,7 @@
 """The door: what it takes, what it refuses, how it ends."""
 
+import threading
+
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -33,6 +35,17 @@ def test_a_bad_environment_is_refused_by_its_name(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises(fd.ConfigurationError, match=name):
         fd.Firedoor("app")
+
+
+def test_a_switch_set_in_one_door_acts_in_another_through_the_state(tmp_path):
+    state = f"sqlite:///{tmp_path}/state.db"
+    with fd.Firedoor("one", state=state) as one, fd.Firedoor("two", state=state) as two:
+        answer = two.llm("answer", model="big")(lambda *, model: model)
+        heard = threading.Event()
+        two.switches.subscribe(lambda *_: heard.set())
+        one.switches.alias("big", "small", reason="drill", actor="ana")
+        assert heard.wait(10)
+        assert answer() == "small"
 
 
 def test_works_with_no_sdk_configured():

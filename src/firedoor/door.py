@@ -35,6 +35,7 @@ from firedoor.shell.runtime import Runtime
 from firedoor.shell.scope import Request
 from firedoor.shell.screens import Screens
 from firedoor.shell.switchboard import Switchboard
+from firedoor.stores import Store, open_store
 from firedoor.telemetry.recorder import Recorder
 from firedoor.types import RouteKind
 
@@ -51,7 +52,8 @@ class Firedoor:
 
     Args:
         service: The application's name, on every decision.
-        state: Where switches live. `memory://`: in this process. Environment: `FIREDOOR_STATE`.
+        state: Where switches live: `memory://` in this process, `sqlite:///path` for the processes
+            of one host, `redis://...` for a fleet. Environment: `FIREDOOR_STATE`.
         capture: Whether texts are kept on decisions: `none`, or `redacted` (after every string
             has passed the detectors). Environment: `FIREDOOR_CAPTURE`.
         redactor: What every string passes before it leaves. None: all default detectors, and a
@@ -99,7 +101,7 @@ class Firedoor:
                 f"Firedoor(redactor={redactor!r}): use fd.Redactor(...); to add patterns of your "
                 "own, give them to it as detectors"
             )
-        _state(state)
+        store = self._store = _store(state, clock or SYSTEM_CLOCK)
         redactor = redactor or Redactor(on_error=self._not_redacted)
         self._providers = (tracer_provider, meter_provider, logger_provider)
         service = redactor.redact_text(str(service))
@@ -117,7 +119,9 @@ class Firedoor:
             capture=_capture(capture),
             enabled=not _flag("FIREDOOR_DISABLED") if enabled is None else enabled,
             enforce=_flag("FIREDOOR_ENFORCE", default=True) if enforce is None else enforce,
-            switches=Switchboard(None, clock=clock or SYSTEM_CLOCK),
+            switches=Switchboard(
+                store, clock=clock or SYSTEM_CLOCK, on_fault=lambda _, error: self._fault(error)
+            ),
         )
 
     def __repr__(self) -> str:
@@ -126,6 +130,10 @@ class Firedoor:
     def _not_redacted(self, error: BaseException) -> None:
         """A detector failed; its text was hidden whole."""
         self._runtime.internal("redaction", error)
+
+    def _fault(self, error: BaseException) -> None:
+        """A source of switches went bad; what was on stays on."""
+        self._runtime.internal("switches", error)
 
     # Guards --------------------------------------------------------------------------------
 
@@ -359,6 +367,8 @@ class Firedoor:
         self._runtime.settle()
         self._runtime.close_streams()
         self._runtime.switches.close()
+        if self._store is not None:
+            self._store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -406,15 +416,16 @@ def _capture(given: str | None) -> Literal["none", "redacted"]:
     raise ConfigurationError(f"{where}={value!r}: use 'none' or 'redacted'")
 
 
-def _state(given: str | None) -> None:
-    value = given if given is not None else os.environ.get("FIREDOOR_STATE", "memory://")
-    if value != "memory://":
-        where = "state" if given is not None else "FIREDOOR_STATE"
-        scheme = value.partition("://")[0]
-        raise ConfigurationError(
-            f"{where} has the scheme {scheme!r}: this version keeps its state in the process; "
-            "use 'memory://'"
-        )
+def _store(given: str | None, clock: Clock) -> Store | None:
+    """The shared store of the state's URL; None where the state lives in this process only."""
+    url = given if given is not None else os.environ.get("FIREDOOR_STATE", "memory://")
+    if url == "memory://":
+        return None
+    try:
+        return open_store(url, clock)
+    except ConfigurationError as error:
+        where = "Firedoor" if given is not None else "FIREDOOR_STATE"
+        raise ConfigurationError(f"{where}: {error}") from error.__cause__
 
 
 def _flag(name: str, *, default: bool = False) -> bool:

@@ -295,6 +295,29 @@ class TestTheSharedStore:
         assert [s.target for s in here.active()] == ["y"]
         assert "circle" in here.problems["pending"]
 
+    def test_what_cannot_work_is_refused_at_once_while_the_store_is_down(self, make, store):
+        board = make(store)
+        store.down = True
+        board.alias("x", "y", **BY)
+        with pytest.raises(ConfigurationError, match="circle"):
+            board.alias("y", "x", **BY)
+        assert board.pending == 1
+
+    def test_a_read_overtaken_by_a_write_turns_nothing_back(self, make, store):
+        board = make(store)
+        read = store.board
+
+        def slow():
+            answer = read()
+            store.board = read
+            board.disable("tool:*", **BY)
+            return answer
+
+        store.board = slow
+        board.sync()
+        assert [s.target for s in board.active()] == ["tool:*"]
+        assert board.version == 1
+
     def test_a_command_line_hears_of_a_dead_store(self, make, store):
         board = make(store, offline="raise")
         store.down = True

@@ -12,7 +12,7 @@ from firedoor._version import __version__
 
 __all__ = ["COMMANDS", "app"]
 
-COMMANDS: tuple[str, ...] = ("demo",)
+COMMANDS: tuple[str, ...] = ("demo", "status", "switch")
 """Each is a module of this package with an `app`."""
 
 

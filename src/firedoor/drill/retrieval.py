@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import bm25s
 
@@ -56,14 +56,14 @@ class Index:
 
 def _words(texts: list[str]) -> list[list[str]]:
     widened = [re.sub(r"\w+(?:[._]\w+)+", _with_parts, text) for text in texts]
-    words: list[list[str]] = bm25s.tokenize(
+    words: Any = bm25s.tokenize(
         widened,
         token_pattern=_WORD,
         stopwords="en",
         return_ids=False,
         show_progress=False,
     )
-    return words
+    return list(words)
 
 
 def _with_parts(match: re.Match[str]) -> str:

@@ -1,116 +1,80 @@
 """What every store does, for budgets and for the switchboard. One conformance suite runs on all.
 
-**Counters.** A counter has two numbers, kept apart: `settled` (spent) and `held` (promised to calls
-that run). A hold touches several counters at once, all or none. It is a lease: when its time is
-over without a word, it is settled at its floor by whoever looks next. Amounts are integers:
-micro-dollars, tokens, calls.
-
-**The board.** One versioned text with compare-and-set, for the switches.
+The values that go in and out, and the rules of counters and holds, are those of
+`firedoor.core.budget`. The board is one versioned text with compare-and-set, for the switches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-__all__ = ["Answer", "Balance", "Line", "Store"]
+from firedoor.core.budget import Answer, Balance, Line, Settlement
 
+__all__ = ["Answer", "Balance", "Line", "OnChange", "OnError", "Settled", "Settlement", "Store"]
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One counter's part in a hold.
+Settled = tuple[tuple[Balance, ...] | None, ...]
+"""For each settlement the balances of its lines afterwards, or None if the hold is not known."""
 
-    Attributes:
-        key: Names the counter: budget, scope and window in one, at most 200 characters.
-        limit: What may be spent in all.
-        amount: What this hold takes at the most.
-        floor: What is settled if the hold's lease runs out: the input was sent, so never zero
-            unless nothing was.
-        strict: `settled + held + amount` may not pass `limit`. Otherwise the hold is granted while
-            `settled + held` is below `limit` (the last call may pass it).
-        enforce: False: counted, never refused.
-        expires: Seconds since the epoch after which the counter may be forgotten.
-    """
-
-    key: str
-    limit: int
-    amount: int
-    floor: int = 0
-    strict: bool = True
-    enforce: bool = True
-    expires: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """A counter at a glance."""
-
-    settled: int
-    held: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of a hold.
-
-    Attributes:
-        refused: Index of the first line that would not grant it; None if it is held.
-        balances: Every line's counter afterwards, this hold included if it was granted.
-    """
-
-    refused: int | None
-    balances: tuple[Balance, ...]
+OnChange = Callable[[int, str], None]
+OnError = Callable[[Exception], None]
 
 
 class Store(Protocol):
-    """A place for counters and the board. Every operation is atomic.
+    """A place for counters and the board. Every operation is atomic, and safe to repeat.
 
-    Operations raise `StoreError` when the store does not answer. Times are the store's own wall
-    clock (the server's, for Redis), so that processes need not agree.
+    Operations raise `StoreError` when the store does not answer. Time is the store's own wall
+    clock (the server's, for Redis), so that processes need not agree on it. The methods that
+    begin with `a` never block the event loop.
     """
 
-    def reserve(self, hold: str, lines: Sequence[Line], lease: float) -> Answer:
-        """Hold every line for `lease` seconds, or none.
+    @property
+    def shared(self) -> bool:
+        """Whether other processes use the same counters."""
+        ...
 
-        Repeating a hold's id changes nothing and gives the first answer again.
+    def now(self) -> float:
+        """The store's wall clock as it is known here, seconds since the epoch; without I/O."""
+        ...
+
+    def reserve(self, hold: str, lines: Sequence[Line], lease: float) -> Answer:
+        """Make the hold be exactly these lines for `lease` seconds, or leave all as it was.
+
+        A hold that is there already is changed to the new amounts and floors, for the same
+        counters in the same order; only a line that grows can be refused.
         """
         ...
 
-    def renew(self, hold: str, lease: float) -> bool:
-        """Extend a hold to `lease` seconds from now; False if it is settled or ran out."""
+    def renew(self, holds: Sequence[str], lease: float) -> tuple[bool, ...]:
+        """Let each hold last `lease` seconds from now; False for those that are over."""
         ...
 
-    def settle(self, hold: str, actual: Sequence[int]) -> tuple[Balance, ...] | None:
-        """Turn a hold into what was really spent, one amount per line; the balances afterwards.
+    def settle(self, settlements: Sequence[Settlement]) -> Settled:
+        """Turn holds into what was really spent.
 
-        Once per hold: repeating it changes nothing. A hold that ran out was settled at its floor:
-        only the difference is added. None if the hold was never granted or is long forgotten.
+        Once per hold: repeating it changes nothing. A hold whose lease ran out was settled at its
+        floor: the difference is made good.
         """
         ...
 
     def balances(self, keys: Sequence[str]) -> tuple[Balance, ...]:
-        """Counters now, expired holds swept; zeros for those not known."""
+        """Counters as they are now; zeros for those that are not known."""
+        ...
+
+    def counters(self) -> Mapping[str, Balance]:
+        """Every counter by key."""
         ...
 
     async def areserve(self, hold: str, lines: Sequence[Line], lease: float) -> Answer:
-        """As `reserve`; the event loop is never blocked."""
+        """As `reserve`."""
         ...
 
-    async def arenew(self, hold: str, lease: float) -> bool:
-        """As `renew`."""
-        ...
-
-    async def asettle(self, hold: str, actual: Sequence[int]) -> tuple[Balance, ...] | None:
+    async def asettle(self, settlements: Sequence[Settlement]) -> Settled:
         """As `settle`."""
         ...
 
-    async def abalances(self, keys: Sequence[str]) -> tuple[Balance, ...]:
-        """As `balances`."""
-        ...
-
     def board(self) -> tuple[int, str]:
-        """The board's version and text; (0, "") when it was never written."""
+        """The board's version and text; `(0, "")` when it was never written."""
         ...
 
     def swap_board(self, expected: int, text: str) -> int | None:
@@ -118,16 +82,13 @@ class Store(Protocol):
         ...
 
     def watch_board(
-        self,
-        on_change: Callable[[int, str], None],
-        *,
-        poll: float,
-        on_error: Callable[[Exception], None],
+        self, on_change: OnChange, *, poll: float, on_error: OnError
     ) -> Callable[[], None]:
         """Call `on_change(version, text)` after each change by anyone; returns what stops it.
 
-        `poll` is the longest wait between two looks, seconds. `on_error` is told when the store
-        cannot be reached; watching goes on and recovers by itself.
+        A store that others write to is looked at from a daemon thread, at least every `poll`
+        seconds, and the board that is there at first is told of as well. `on_error` is told when
+        the store cannot be reached; watching goes on and recovers by itself.
         """
         ...
 

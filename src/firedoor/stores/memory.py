@@ -1,0 +1,104 @@
+"""The store of one process. Nothing survives it, and nothing has to be waited for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from firedoor.clock import SYSTEM_CLOCK, Clock
+from firedoor.core.budget import Answer, Balance, Ledger, Line, Settlement
+from firedoor.stores.base import OnChange, OnError, Settled
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    """Counters and board in this process. Thread-safe; never raises `StoreError`."""
+
+    shared = False
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._ledger = Ledger()
+        self._board = (0, "")
+        self._watchers: tuple[tuple[OnChange, OnError], ...] = ()
+
+    def __repr__(self) -> str:
+        return "<MemoryStore>"
+
+    def now(self) -> float:
+        """Wall time, seconds since the epoch."""
+        return self._clock.time_ns() / 1e9
+
+    def reserve(self, hold: str, lines: Sequence[Line], lease: float) -> Answer:
+        """See `Store.reserve`."""
+        with self._lock:
+            return self._ledger.reserve(hold, lines, lease, self.now())
+
+    def renew(self, holds: Sequence[str], lease: float) -> tuple[bool, ...]:
+        """See `Store.renew`."""
+        with self._lock:
+            return self._ledger.renew(holds, lease, self.now())
+
+    def settle(self, settlements: Sequence[Settlement]) -> Settled:
+        """See `Store.settle`."""
+        with self._lock:
+            return self._ledger.settle(settlements, self.now())
+
+    def balances(self, keys: Sequence[str]) -> tuple[Balance, ...]:
+        """See `Store.balances`."""
+        with self._lock:
+            return self._ledger.balances(keys, self.now())
+
+    def counters(self) -> Mapping[str, Balance]:
+        """See `Store.counters`."""
+        with self._lock:
+            return self._ledger.counters(self.now())
+
+    async def areserve(self, hold: str, lines: Sequence[Line], lease: float) -> Answer:
+        """See `Store.reserve`."""
+        return self.reserve(hold, lines, lease)
+
+    async def asettle(self, settlements: Sequence[Settlement]) -> Settled:
+        """See `Store.settle`."""
+        return self.settle(settlements)
+
+    def board(self) -> tuple[int, str]:
+        """See `Store.board`."""
+        return self._board
+
+    def swap_board(self, expected: int, text: str) -> int | None:
+        """See `Store.swap_board`; the watchers are told before it returns."""
+        with self._lock:
+            if self._board[0] != expected:
+                return None
+            version = expected + 1
+            self._board = (version, text)
+        for on_change, on_error in self._watchers:
+            try:
+                on_change(version, text)
+            except Exception as error:
+                on_error(error)
+        return version
+
+    def watch_board(
+        self,
+        on_change: OnChange,
+        *,
+        poll: float,  # noqa: ARG002 - nothing is polled
+        on_error: OnError,
+    ) -> Callable[[], None]:
+        """See `Store.watch_board`; on the thread of whoever makes the change."""
+        watcher = (on_change, on_error)
+        with self._lock:
+            self._watchers = (*self._watchers, watcher)
+
+        def stop() -> None:
+            with self._lock:
+                self._watchers = tuple(one for one in self._watchers if one is not watcher)
+
+        return stop
+
+    def close(self) -> None:
+        """Nothing to let go of."""

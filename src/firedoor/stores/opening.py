@@ -1,0 +1,53 @@
+"""From a URL to a store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from firedoor.clock import SYSTEM_CLOCK, Clock
+from firedoor.errors import ConfigurationError
+from firedoor.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from firedoor.stores.base import Store
+
+__all__ = ["open_store"]
+
+_SCHEMES = "memory://, sqlite:///relative/path, sqlite:////absolute/path, redis://host:port/0"
+
+
+def open_store(url: str, clock: Clock = SYSTEM_CLOCK) -> Store:
+    """The store at a URL, reachable and ready.
+
+    Raises:
+        ConfigurationError: If the scheme is not known, the store's extra is not installed, or the
+            store cannot be reached.
+    """
+    parts = urlsplit(url)
+    # Drivers are imported when they are asked for: redis is an extra, and neither is free.
+    match parts.scheme:
+        case "memory":
+            return MemoryStore(clock)
+        case "sqlite":
+            path = unquote(parts.path)[1:]
+            if parts.netloc or not path or path == ":memory:":
+                raise ConfigurationError(
+                    f"state={url!r}: name a file after three slashes, as in "
+                    "sqlite:///relative.db or sqlite:////absolute.db; without one use memory://"
+                )
+            from firedoor.stores.sqlite import SQLiteStore  # noqa: PLC0415
+
+            return SQLiteStore(path, clock)
+        case "redis" | "rediss" | "unix":
+            try:
+                from firedoor.stores.redis import RedisStore  # noqa: PLC0415
+            except ImportError as error:
+                raise ConfigurationError(
+                    f"state={parts.scheme}://...: the redis client is missing ({error}): "
+                    "pip install 'firedoor[redis]'"
+                ) from error
+            return RedisStore(url, clock)
+        case _:
+            scheme = f"{parts.scheme}://..." if parts.scheme else url
+            raise ConfigurationError(f"state={scheme!r}: use one of {_SCHEMES}")

@@ -1,0 +1,330 @@
+"""The store of a fleet: Redis or Valkey, one server or a cluster.
+
+One script for each operation, one round trip for each script; what that script may assume is in
+`firedoor.stores.scripts`. Every operation is safe to repeat, so a connection that broke in the
+middle of one is made anew and asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import redis
+import redis.asyncio
+import redis.asyncio.retry
+import redis.backoff
+import redis.exceptions
+import redis.retry
+
+from firedoor.clock import SYSTEM_CLOCK, Clock
+from firedoor.core.budget import Answer, Balance, Line, Settlement
+from firedoor.errors import ConfigurationError, StoreError
+from firedoor.stores import scripts
+from firedoor.stores.base import OnChange, OnError, Settled
+from firedoor.stores.watching import follow
+
+__all__ = ["RedisStore"]
+
+SOCKET_TIMEOUT = 1.0
+"""Seconds to connect, and to wait for an answer, before the store counts as away."""
+
+ASYNC_CONNECTIONS = 32
+"""Connections of one event loop; more tasks than that wait their turn."""
+
+_FAILURES = (redis.exceptions.RedisError, OSError, RuntimeError)
+_BACKOFF = redis.backoff.ExponentialBackoff(cap=0.05, base=0.005)
+_RETRIES = 2
+_SLICE = 0.2
+"""Seconds a watcher sleeps before it looks whether it was stopped."""
+
+
+class _Script:
+    __slots__ = ("sha", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+_RESERVE = _Script(scripts.RESERVE)
+_SETTLE = _Script(scripts.SETTLE)
+_RENEW = _Script(scripts.RENEW)
+_COUNTERS = _Script(scripts.COUNTERS)
+_SWAP_BOARD = _Script(scripts.SWAP_BOARD)
+
+
+class RedisStore:
+    """Counters and board on a Redis or Valkey server.
+
+    Thread-safe and fork-safe; each event loop has connections of its own, which end with it.
+
+    Args:
+        url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS. The query may
+            set `namespace` (default `firedoor`; applications that share a server and not their
+            budgets each need one), `cluster=true`, and redis-py's own (`socket_timeout`, ...).
+        clock: Stands in for the server's wall clock between two answers.
+
+    Raises:
+        ConfigurationError: If there is no such server, or it does not let us in.
+    """
+
+    shared = True
+
+    def __init__(self, url: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query))
+        namespace = query.pop("namespace", "firedoor")
+        cluster = query.pop("cluster", "false").lower() in {"1", "true", "yes"}
+        self._url = urlunsplit(parts._replace(query=urlencode(query)))
+        self._where = parts.hostname or parts.path
+        self._clock = clock
+        self._offset = 0.0
+        tag = f"{{{namespace}}}:"
+        self._keys = [tag + name for name in ("counters", "holds", "due", "expiring")]
+        self._board_key = tag + "board"
+        self._channel = tag + "board:changed"
+        self._options: dict[str, Any] = {}
+        for name in ("socket_timeout", "socket_connect_timeout"):
+            if name not in query:
+                self._options[name] = SOCKET_TIMEOUT
+        self._cluster = cluster
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = (
+            weakref.WeakKeyDictionary()
+        )
+        try:
+            client: Any = redis
+            kind = client.RedisCluster if cluster else client.Redis
+            self._client: Any = kind.from_url(
+                self._url, retry=redis.retry.Retry(_BACKOFF, _RETRIES), **self._options
+            )
+            self._call(_COUNTERS, self._keys, ["-"])
+        except (StoreError, ValueError, TypeError, redis.exceptions.RedisError) as error:
+            cause = error.__cause__ or error
+            raise ConfigurationError(
+                f"state={_shown(url)!r}: the server cannot be used "
+                f"({type(cause).__name__}: {cause}): start it, or correct the address, the "
+                "credentials or the options"
+            ) from cause
+
+    def __repr__(self) -> str:
+        return f"<RedisStore {self._where}>"
+
+    def now(self) -> float:
+        """The server's wall clock as of its last answer, carried on by this host's."""
+        return self._clock.time_ns() / 1e9 + self._offset
+
+    # Counters ------------------------------------------------------------------------------
+
+    def reserve(self, hold: str, lines: Sequence[Line], lease: float) -> Answer:
+        """See `Store.reserve`."""
+        return self._answer(self._call(_RESERVE, self._keys, _reserve_args(hold, lines, lease)))
+
+    def renew(self, holds: Sequence[str], lease: float) -> tuple[bool, ...]:
+        """See `Store.renew`."""
+        reply = self._call(_RENEW, self._keys, [_ms(lease), *holds])
+        return tuple(bool(renewed) for renewed in reply[1:])
+
+    def settle(self, settlements: Sequence[Settlement]) -> Settled:
+        """See `Store.settle`."""
+        return self._settled(self._call(_SETTLE, self._keys, _settle_args(settlements)))
+
+    def balances(self, keys: Sequence[str]) -> tuple[Balance, ...]:
+        """See `Store.balances`."""
+        if not keys:
+            return ()
+        return _balances(self._call(_COUNTERS, self._keys, keys)[1:])
+
+    def counters(self) -> Mapping[str, Balance]:
+        """See `Store.counters`."""
+        flat = self._call(_COUNTERS, self._keys, [])[1]
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        return {
+            field[:-2].decode(): Balance(int(fields.get(field[:-1] + b"s", 0)), int(held))
+            for field, held in sorted(fields.items())
+            if field.endswith(b"|h")
+        }
+
+    async def areserve(self, hold: str, lines: Sequence[Line], lease: float) -> Answer:
+        """See `Store.reserve`; over connections of the running event loop."""
+        args = _reserve_args(hold, lines, lease)
+        return self._answer(await self._acall(_RESERVE, self._keys, args))
+
+    async def asettle(self, settlements: Sequence[Settlement]) -> Settled:
+        """See `Store.settle`; over connections of the running event loop."""
+        return self._settled(await self._acall(_SETTLE, self._keys, _settle_args(settlements)))
+
+    def _answer(self, reply: list[int]) -> Answer:
+        self._hear(reply[1])
+        verdict = reply[0]
+        return Answer(verdict == 0, verdict - 1 if verdict > 0 else None, _balances(reply[2:]))
+
+    def _settled(self, reply: list[int]) -> Settled:
+        self._hear(reply[0])
+        found: list[tuple[Balance, ...] | None] = []
+        at = 1
+        while at < len(reply):
+            count = reply[at]
+            found.append(None if count < 0 else _balances(reply[at + 1 : at + 1 + 2 * count]))
+            at += 1 + 2 * max(count, 0)
+        return tuple(found)
+
+    def _hear(self, milliseconds: int) -> None:
+        self._offset = milliseconds / 1e3 - self._clock.time_ns() / 1e9
+
+    # The board -----------------------------------------------------------------------------
+
+    def board(self) -> tuple[int, str]:
+        """See `Store.board`."""
+        try:
+            return _board(self._client.hmget(self._board_key, "version", "text"))
+        except _FAILURES as error:
+            raise self._away(error) from error
+
+    def swap_board(self, expected: int, text: str) -> int | None:
+        """See `Store.swap_board`."""
+        version = self._call(_SWAP_BOARD, [self._board_key], [expected, text, self._channel])
+        return None if version < 0 else version
+
+    def watch_board(
+        self, on_change: OnChange, *, poll: float, on_error: OnError
+    ) -> Callable[[], None]:
+        """See `Store.watch_board`. Told by the server at once; the polling is for lost messages."""
+        return follow(lambda: _BoardChannel(self), on_change, on_error, poll=poll)
+
+    def close(self) -> None:
+        """Close the connections. Those of an event loop end with the loop."""
+        self._client.close()
+
+    # Calls ---------------------------------------------------------------------------------
+
+    def _call(self, script: _Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        execute = self._client.execute_command
+        try:
+            try:
+                return execute("EVALSHA", script.sha, len(keys), *keys, *args)
+            except redis.exceptions.NoScriptError:
+                return execute("EVAL", script.text, len(keys), *keys, *args)
+        except _FAILURES as error:
+            raise self._away(error) from error
+
+    async def _acall(self, script: _Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        try:
+            client = await self._aclient()
+            execute = client.execute_command
+            try:
+                return await execute("EVALSHA", script.sha, len(keys), *keys, *args)
+            except redis.exceptions.NoScriptError:
+                return await execute("EVAL", script.text, len(keys), *keys, *args)
+        except _FAILURES as error:
+            raise self._away(error) from error
+
+    async def _aclient(self) -> Any:
+        loop = asyncio.get_running_loop()
+        held = self._loops.get(loop)
+        if held is None:
+            retry = redis.asyncio.retry.Retry(_BACKOFF, _RETRIES)
+            client: Any
+            if self._cluster:
+                client = redis.asyncio.RedisCluster.from_url(
+                    self._url, retry=retry, **self._options
+                )
+            else:
+                pool = redis.asyncio.BlockingConnectionPool.from_url(
+                    self._url,
+                    max_connections=ASYNC_CONNECTIONS,
+                    timeout=None,
+                    retry=retry,
+                    **self._options,
+                )
+                client = redis.asyncio.Redis.from_pool(pool)
+            lifetime = _until_loop_ends(client)
+            held = self._loops[loop] = (client, lifetime)
+            await anext(lifetime)
+        return held[0]
+
+    def _away(self, error: Exception) -> StoreError:
+        return StoreError(f"redis store at {self._where}: {type(error).__name__}: {error}")
+
+
+async def _until_loop_ends(client: Any) -> AsyncIterator[None]:
+    # An event loop ends its asynchronous generators before it closes: the one moment at which
+    # its connections can still be closed properly.
+    try:
+        yield
+    finally:
+        await client.aclose()
+
+
+class _BoardChannel:
+    """Follows the board by the server's messages."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self._store = store
+        self._messages = store._client.pubsub(ignore_subscribe_messages=True)
+        try:
+            # Before the first look: what changes after it is told.
+            self._messages.subscribe(store._channel)
+        except _FAILURES as error:
+            raise store._away(error) from error
+
+    def read(self) -> tuple[int, str]:
+        return self._store.board()
+
+    def wait(self, stopped: threading.Event, seconds: float) -> None:
+        ends = time.monotonic() + seconds
+        try:
+            while not stopped.is_set() and (left := ends - time.monotonic()) > 0:
+                # A message, or None after the time given or for a message of the protocol's own.
+                if self._messages.get_message(timeout=min(left, _SLICE)) is not None:
+                    break
+            while self._messages.get_message(timeout=0) is not None:
+                pass  # the board is read once for all of them
+        except _FAILURES as error:
+            raise self._store._away(error) from error
+
+    def close(self) -> None:
+        self._messages.close()
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _reserve_args(hold: str, lines: Sequence[Line], lease: float) -> list[Any]:
+    args: list[Any] = [hold, _ms(lease)]
+    for line in lines:
+        flags = (1 if line.strict else 0) + (2 if line.enforce else 0)
+        expires = _ms(line.expires)
+        args += (line.key, line.limit, line.amount, line.floor, expires, flags)
+    return args
+
+
+def _settle_args(settlements: Sequence[Settlement]) -> list[Any]:
+    args: list[Any] = []
+    for hold, actual in settlements:
+        args += (hold, len(actual), *actual)
+    return args
+
+
+def _balances(flat: Sequence[int]) -> tuple[Balance, ...]:
+    return tuple(Balance(s, h) for s, h in zip(flat[::2], flat[1::2], strict=True))
+
+
+def _board(found: Sequence[bytes | None]) -> tuple[int, str]:
+    version, text = found
+    return (0, "") if version is None or text is None else (int(version), text.decode())
+
+
+def _shown(url: str) -> str:
+    """The address without its password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return url.replace(f":{parts.password}@", ":***@")

@@ -1,0 +1,340 @@
+"""The store of one host: a SQLite file that many processes share.
+
+Every operation is one `BEGIN IMMEDIATE` transaction over a connection that nobody else uses
+meanwhile. The write-ahead log lets readers go on beside the one writer; a commit survives the end
+of the process, and the end of the machine but for the last moments (`synchronous=NORMAL`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pathlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from firedoor.clock import SYSTEM_CLOCK, Clock
+from firedoor.core.budget import (
+    REMEMBER_EXPIRED,
+    REMEMBER_SETTLED,
+    Answer,
+    Balance,
+    HoldState,
+    Line,
+    Settlement,
+)
+from firedoor.errors import ConfigurationError, StoreError
+from firedoor.stores.base import OnChange, OnError, Settled
+from firedoor.stores.watching import follow
+
+__all__ = ["SQLiteStore"]
+
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for another process's transaction; they take about a millisecond."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS firedoor_counter (
+    key TEXT PRIMARY KEY, settled INTEGER NOT NULL, held INTEGER NOT NULL, expires REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS firedoor_counter_expires ON firedoor_counter (expires);
+CREATE TABLE IF NOT EXISTS firedoor_hold (
+    id TEXT PRIMARY KEY, state TEXT NOT NULL, due REAL NOT NULL, parts TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS firedoor_hold_due ON firedoor_hold (due);
+CREATE TABLE IF NOT EXISTS firedoor_board (
+    id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL, text TEXT NOT NULL
+);
+"""
+_ADD = "UPDATE firedoor_counter SET settled = settled + ?, held = held + ? WHERE key = ?"
+_END = "UPDATE firedoor_hold SET state = ?, due = ? WHERE id = ?"
+
+# Connections that were open when the process forked: closing them here is not ours to do.
+_INHERITED: list[sqlite3.Connection] = []
+
+
+class SQLiteStore:
+    """Counters and board in a file.
+
+    Thread-safe and fork-safe.
+
+    Args:
+        path: The file; made if it is not there.
+        clock: Whose wall time decides on leases and windows; one for the whole host.
+        busy_timeout: Seconds to wait for another process's transaction.
+
+    Raises:
+        ConfigurationError: If the file cannot be used.
+    """
+
+    shared = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        busy_timeout: float = BUSY_TIMEOUT,
+    ) -> None:
+        self.path = pathlib.Path(path).absolute()
+        self._clock = clock
+        self._busy_timeout = busy_timeout
+        self._lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._executor: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
+        try:
+            connection = self._connect()
+            # A schema change takes the lock even where there is nothing to change.
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise ConfigurationError(
+                f"sqlite store {str(self.path)!r} cannot be used ({error}): give a file in a "
+                "directory that exists and may be written to; an absolute path has four slashes, "
+                "as in sqlite:////var/lib/app/firedoor.db"
+            ) from error
+        self._idle.append(connection)
+
+    def __repr__(self) -> str:
+        return f"<SQLiteStore {str(self.path)!r}>"
+
+    def now(self) -> float:
+        """Wall time of this host, seconds since the epoch."""
+        return self._clock.time_ns() / 1e9
+
+    # Counters ------------------------------------------------------------------------------
+
+    def reserve(self, hold: str, lines: Sequence[Line], lease: float) -> Answer:
+        """See `Store.reserve`."""
+        with self._transaction() as sql:
+            now = self.now()
+            _sweep(sql, now)
+            row = sql.execute(
+                "SELECT state, parts FROM firedoor_hold WHERE id = ?", (hold,)
+            ).fetchone()
+            if row is not None and row[0] != HoldState.LIVE:
+                return Answer(False, None, _balances(sql, [line.key for line in lines]))
+            had = [part[1] for part in json.loads(row[1])] if row else [0] * len(lines)
+            for index, (line, already) in enumerate(zip(lines, had, strict=True)):
+                balance = _balance(sql, line.key)
+                if not line.fits(balance.settled, balance.held, already):
+                    return Answer(False, index, _balances(sql, [line.key for line in lines]))
+            for line, already in zip(lines, had, strict=True):
+                sql.execute(
+                    "INSERT INTO firedoor_counter VALUES (?, 0, ?, ?)"
+                    " ON CONFLICT (key) DO UPDATE SET held = held + excluded.held",
+                    (line.key, line.amount - already, line.expires),
+                )
+            parts = json.dumps([[line.key, line.amount, line.floor] for line in lines])
+            sql.execute(
+                "INSERT OR REPLACE INTO firedoor_hold VALUES (?, ?, ?, ?)",
+                (hold, HoldState.LIVE, now + lease, parts),
+            )
+            return Answer(True, None, _balances(sql, [line.key for line in lines]))
+
+    def renew(self, holds: Sequence[str], lease: float) -> tuple[bool, ...]:
+        """See `Store.renew`."""
+        with self._transaction() as sql:
+            now = self.now()
+            _sweep(sql, now)
+            return tuple(
+                sql.execute(
+                    "UPDATE firedoor_hold SET due = ? WHERE id = ? AND state = ?",
+                    (now + lease, hold, HoldState.LIVE),
+                ).rowcount
+                > 0
+                for hold in holds
+            )
+
+    def settle(self, settlements: Sequence[Settlement]) -> Settled:
+        """See `Store.settle`."""
+        with self._transaction() as sql:
+            now = self.now()
+            _sweep(sql, now)
+            return tuple(_settle(sql, hold, actual, now) for hold, actual in settlements)
+
+    def balances(self, keys: Sequence[str]) -> tuple[Balance, ...]:
+        """See `Store.balances`."""
+        with self._transaction() as sql:
+            _sweep(sql, self.now())
+            return _balances(sql, keys)
+
+    def counters(self) -> Mapping[str, Balance]:
+        """See `Store.counters`."""
+        with self._transaction() as sql:
+            _sweep(sql, self.now())
+            rows = sql.execute("SELECT key, settled, held FROM firedoor_counter ORDER BY key")
+            return {key: Balance(settled, held) for key, settled, held in rows}
+
+    async def areserve(self, hold: str, lines: Sequence[Line], lease: float) -> Answer:
+        """See `Store.reserve`; in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads(), self.reserve, hold, lines, lease)
+
+    async def asettle(self, settlements: Sequence[Settlement]) -> Settled:
+        """See `Store.settle`; in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads(), self.settle, settlements)
+
+    # The board -----------------------------------------------------------------------------
+
+    def board(self) -> tuple[int, str]:
+        """See `Store.board`."""
+        with self._connection() as sql:
+            return _board(sql)
+
+    def swap_board(self, expected: int, text: str) -> int | None:
+        """See `Store.swap_board`."""
+        with self._transaction() as sql:
+            if _board(sql)[0] != expected:
+                return None
+            sql.execute(
+                "INSERT OR REPLACE INTO firedoor_board VALUES (1, ?, ?)", (expected + 1, text)
+            )
+            return expected + 1
+
+    def watch_board(
+        self, on_change: OnChange, *, poll: float, on_error: OnError
+    ) -> Callable[[], None]:
+        """See `Store.watch_board`. A look costs microseconds where nothing was written."""
+        return follow(lambda: _BoardFile(self), on_change, on_error, poll=poll)
+
+    def close(self) -> None:
+        """Close the connections and end the threads."""
+        with self._lock:
+            executor, self._executor = self._executor, None
+            idle, self._idle = self._idle, []
+        if executor is not None:
+            executor.shutdown()
+        for connection in idle:
+            connection.close()
+
+    # Connections ---------------------------------------------------------------------------
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path,
+            timeout=self._busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        if self._process != os.getpid():
+            self._after_fork()
+        connection = None
+        try:
+            connection = self._idle.pop() if self._idle else self._connect()
+            yield connection
+        except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
+                connection = None
+            raise StoreError(f"sqlite store {str(self.path)!r}: {error}") from error
+        finally:
+            if connection is not None:
+                self._idle.append(connection)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._process != os.getpid():
+            self._after_fork()
+        with self._lock:
+            if self._executor is None:
+                # Writers wait for each other anyway.
+                self._executor = ThreadPoolExecutor(2, thread_name_prefix="firedoor-sqlite")
+            return self._executor
+
+    def _after_fork(self) -> None:
+        _INHERITED.extend(self._idle)
+        self._lock = threading.Lock()
+        self._idle = []
+        self._executor = None
+        self._process = os.getpid()
+
+
+class _BoardFile:
+    """Follows the board by SQLite's own count of other connections' commits."""
+
+    def __init__(self, store: SQLiteStore) -> None:
+        self._store = store
+        self._sql = store._connect()
+        self._seen = -1
+        self._board = (0, "")
+
+    def read(self) -> tuple[int, str]:
+        try:
+            (seen,) = self._sql.execute("PRAGMA data_version").fetchone()
+            if seen != self._seen:
+                self._board = _board(self._sql)
+                self._seen = seen
+        except sqlite3.Error as error:
+            raise StoreError(f"sqlite store {str(self._store.path)!r}: {error}") from error
+        return self._board
+
+    def wait(self, stopped: threading.Event, seconds: float) -> None:
+        stopped.wait(seconds)
+
+    def close(self) -> None:
+        self._sql.close()
+
+
+def _board(sql: sqlite3.Connection) -> tuple[int, str]:
+    row = sql.execute("SELECT version, text FROM firedoor_board").fetchone()
+    return (0, "") if row is None else (row[0], row[1])
+
+
+def _balance(sql: sqlite3.Connection, key: str) -> Balance:
+    row = sql.execute("SELECT settled, held FROM firedoor_counter WHERE key = ?", (key,)).fetchone()
+    return Balance(0, 0) if row is None else Balance(row[0], row[1])
+
+
+def _balances(sql: sqlite3.Connection, keys: Sequence[str]) -> tuple[Balance, ...]:
+    return tuple(_balance(sql, key) for key in keys)
+
+
+def _settle(
+    sql: sqlite3.Connection, hold: str, actual: Sequence[int], now: float
+) -> tuple[Balance, ...] | None:
+    row = sql.execute("SELECT state, parts FROM firedoor_hold WHERE id = ?", (hold,)).fetchone()
+    if row is None:
+        return None
+    state, parts = row[0], json.loads(row[1])
+    if state != HoldState.SETTLED:
+        for (key, amount, floor), spent in zip(parts, actual, strict=True):
+            sql.execute("INSERT OR IGNORE INTO firedoor_counter VALUES (?, 0, 0, ?)", (key, now))
+            late = state == HoldState.EXPIRED
+            sql.execute(_ADD, (spent - floor, 0, key) if late else (spent, -amount, key))
+        sql.execute(_END, (HoldState.SETTLED, now + REMEMBER_SETTLED, hold))
+    return _balances(sql, [key for key, _, _ in parts])
+
+
+def _sweep(sql: sqlite3.Connection, now: float) -> None:
+    """Settle at their floors the holds whose leases ran out; forget what is long over."""
+    due = sql.execute("SELECT id, state, parts FROM firedoor_hold WHERE due <= ?", (now,))
+    for hold, state, parts in due.fetchall():
+        if state == HoldState.LIVE:
+            for key, amount, floor in json.loads(parts):
+                sql.execute(_ADD, (floor, -amount, key))
+            sql.execute(_END, (HoldState.EXPIRED, now + REMEMBER_EXPIRED, hold))
+        else:
+            sql.execute("DELETE FROM firedoor_hold WHERE id = ?", (hold,))
+    sql.execute("DELETE FROM firedoor_counter WHERE expires <= ? AND held = 0", (now,))
