@@ -10,7 +10,7 @@ once, all or none, before the call is made, and gives back what the call did not
 process died is settled at its floor when its lease runs out: the input had been sent, so the floor
 is its cost, never zero and never the full hold.
 
-Rules, held by tests/stores/test_conformance.py, and for every store by tests/stores/test_conformance.py:
+Rules, held for every store by tests/stores/test_conformance.py:
 
 - A strict line is granted only where `settled + held + amount <= limit`. So the settled sum passes
   a limit only by what calls spent beyond their own holds, and all of that is counted.
