@@ -11,12 +11,18 @@ from enum import StrEnum
 from typing import Any
 
 __all__ = [
+    "AlertState",
     "CostCertainty",
     "Effect",
+    "Evidence",
     "Extract",
     "Fault",
+    "IncidentClass",
+    "IncidentState",
+    "Mode",
     "Outcome",
     "RouteKind",
+    "Severity",
     "Source",
     "ToolCall",
     "Usage",
@@ -103,6 +109,92 @@ class CostCertainty(StrEnum):
     AT_LEAST = "at_least"
     ESTIMATED = "estimated"
     UNKNOWN = "unknown"
+
+
+class IncidentClass(StrEnum):
+    """What kind of harm users meet. An incident that fits none has no class, and says so."""
+
+    QUALITY_REGRESSION = "quality_regression"
+    """Answers got worse: refusals, invented facts, broken tools, negative feedback."""
+    SAFETY_VIOLATION = "safety_violation"
+    """Policies, probes or injected text: something got in or out that must not."""
+    RETRIEVAL_FAILURE = "retrieval_failure"
+    """What answers are built on is missing, poor, old or doubled."""
+    LATENCY_SATURATION = "latency_saturation"
+    """Slow, queueing or failing targets."""
+    COST_RUNAWAY = "cost_runaway"
+    """Spending out of proportion to the requests served."""
+
+
+class Severity(StrEnum):
+    """How bad an incident is for users, SEV1 the worst."""
+
+    SEV1 = "SEV1"
+    SEV2 = "SEV2"
+    SEV3 = "SEV3"
+    SEV4 = "SEV4"
+
+
+class IncidentState(StrEnum):
+    """Where an incident stands. Each follows from the one before it, never by a jump."""
+
+    OPEN = "open"
+    CONTAINED = "contained"
+    STABILISED = "stabilised"
+    DIAGNOSING = "diagnosing"
+    CLOSED = "closed"
+
+
+class AlertState(StrEnum):
+    """Where an alert stands. Not knowing is a state of its own, never `ok`."""
+
+    NO_DATA = "no_data"
+    """No traffic to judge."""
+    WARMING_UP = "warming_up"
+    """Traffic, and not yet enough of it, or of its past, for a verdict."""
+    OK = "ok"
+    PENDING = "pending"
+    """Breached, and not yet for long enough."""
+    FIRING = "firing"
+    RECOVERING = "recovering"
+    """No longer breached, and not yet for long enough."""
+
+
+class Mode(StrEnum):
+    """How far an alert's first action may go by itself."""
+
+    AUTO = "auto"
+    APPROVE = "approve"
+    SUGGEST = "suggest"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One line of why an incident has the class it has.
+
+    Attributes:
+        signal: The signal's name, as in `refusal_rate`.
+        value: What it showed, in the signal's unit.
+        baseline: What it showed before, or the limit that was set; None where there is neither.
+        weight: How much it counts for the class, 0 to 1.
+        sample: Observations behind `value`.
+        journey: The journey it was seen on; None: the whole door.
+        route: The route, as in `llm:answer`.
+        alias: The model name the application asked for.
+        incident_class: The class it speaks for.
+        why: A few words, from firedoor or the alert's author; never of a conversation.
+    """
+
+    signal: str
+    value: float
+    baseline: float | None = None
+    weight: float = 1.0
+    sample: int = 0
+    journey: str | None = None
+    route: str | None = None
+    alias: str | None = None
+    incident_class: IncidentClass | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, init=False)

@@ -1,0 +1,1 @@
+"""Where incidents, alerts, near misses and findings are kept: memory, SQLite, PostgreSQL."""
