@@ -2,7 +2,8 @@
 
 from firedoor import policies
 from firedoor._version import __version__
-from firedoor.config import Breaker, Budget, Canned, Hedge, Limiter, Tier
+from firedoor.config import Breaker, Budget, Canned, Hedge, Limiter, LoopGuard, Tier
+from firedoor.core.prices import Price
 from firedoor.door import Firedoor
 from firedoor.errors import (
     BreakerOpen,
@@ -21,6 +22,7 @@ from firedoor.errors import (
 from firedoor.privacy import Redactor
 from firedoor.records import AttemptRecord, Decision
 from firedoor.shell.attempt import Attempt
+from firedoor.shell.budgets import Threshold
 from firedoor.shell.guard import Guard
 from firedoor.shell.route import ROUTED
 from firedoor.shell.scope import Request, current_attempt, current_request, wrap
@@ -62,8 +64,10 @@ __all__ = [
     "Guard",
     "Hedge",
     "Limiter",
+    "LoopGuard",
     "Outcome",
     "PolicyBlocked",
+    "Price",
     "RedactingSpanExporter",
     "Redactor",
     "Request",
@@ -72,6 +76,7 @@ __all__ = [
     "Saturated",
     "Source",
     "StoreError",
+    "Threshold",
     "Tier",
     "ToolCall",
     "Usage",

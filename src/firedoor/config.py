@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
@@ -17,7 +18,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from firedoor.errors import ConfigurationError
 
-__all__ = ["Breaker", "Budget", "Canned", "Hedge", "Limiter", "Tier", "declarative"]
+__all__ = ["Breaker", "Budget", "Canned", "Hedge", "Limiter", "LoopGuard", "Tier", "declarative"]
 
 T = TypeVar("T")
 
@@ -174,9 +175,39 @@ class Budget:
     name: str | None = Field(default=None, kw_only=True)
 
     def check(self) -> None:
-        """Exactly one unit."""
+        """Exactly one unit, and a name that can stand in a counter's."""
         if [self.usd, self.tokens, self.calls].count(None) != 2:
             raise ValueError("set exactly one of usd=, tokens=, calls= (one Budget per unit)")
+        if self.usd is not None and not Decimal("0.000001") <= self.usd <= 9_000_000_000:
+            raise ValueError(
+                f"usd={self.usd}: use 0.000001 (a micro-dollar) to nine thousand million"
+            )
+        if self.name is not None and not re.fullmatch(r"[A-Za-z0-9][\w.:-]{0,63}", self.name):
+            raise ValueError(
+                f"name={self.name!r}: use up to 64 letters, digits and . : _ -, a letter or digit first"
+            )
+
+
+@declarative
+class LoopGuard:
+    """When a request is going in circles: bounds of one request, nested ones included.
+
+    Attributes:
+        calls: Calls of every kind. None: not watched.
+        identical_calls: Calls of one tool with the same arguments. None: not watched.
+        usd_per_minute: Spending averaged over `window`. None: not watched.
+        window: Seconds over which spending is averaged.
+    """
+
+    calls: Count | None = Field(default=None, kw_only=True)
+    identical_calls: Count | None = Field(default=None, kw_only=True)
+    usd_per_minute: Decimal | None = Field(default=None, gt=0, allow_inf_nan=False, kw_only=True)
+    window: Seconds = Field(default=60.0, kw_only=True)
+
+    def check(self) -> None:
+        """A guard that watches nothing is a mistake."""
+        if self.calls is None and self.identical_calls is None and self.usd_per_minute is None:
+            raise ValueError("watches nothing: set calls=, identical_calls= or usd_per_minute=")
 
 
 @declarative

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -13,13 +13,17 @@ from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.trace import TracerProvider, get_tracer_provider
 
 from firedoor.clock import SYSTEM_CLOCK, Clock
-from firedoor.config import Breaker, Canned, Hedge, Limiter, Tier
+from firedoor.config import Breaker, Budget, Canned, Hedge, Limiter, LoopGuard, Tier
+from firedoor.core.spending import Rule
 from firedoor.errors import ConfigurationError
 from firedoor.extraction import Extractors
 from firedoor.policies import Chain, Policy, policy
 from firedoor.privacy import Redactor
 from firedoor.records import Decision
+from firedoor.shell.accounts import Accounts
+from firedoor.shell.budgets import Budgets, Threshold
 from firedoor.shell.guard import Guard
+from firedoor.shell.loops import limits_of
 from firedoor.shell.plan import (
     EnforceTimeout,
     Plan,
@@ -29,19 +33,21 @@ from firedoor.shell.plan import (
     check_stream_failure,
     ladder_of,
 )
+from firedoor.shell.pricing import Prices
 from firedoor.shell.prompts import Prompts
 from firedoor.shell.route import Route
 from firedoor.shell.runtime import Runtime
 from firedoor.shell.scope import Request
 from firedoor.shell.screens import Screens
 from firedoor.shell.switchboard import Switchboard
-from firedoor.stores import Store, open_store
+from firedoor.stores import MemoryStore, Store, open_store
 from firedoor.telemetry.recorder import Recorder
 from firedoor.types import RouteKind
 
 __all__ = ["Firedoor"]
 
 L = TypeVar("L", bound=Callable[[Decision], object])
+T = TypeVar("T", bound=Callable[[Threshold], object])
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
@@ -67,6 +73,10 @@ class Firedoor:
             Environment: `FIREDOOR_ENFORCE`.
         enabled: False turns the door into a passage: functions run with their model filled in,
             and nothing else happens. Environment: `FIREDOOR_DISABLED`.
+        budgets: What all model calls of the door may spend together.
+        prices: Of models, by name, in US dollars per million tokens: `fd.Price(input, output)` or
+            a pair. They come before the table of genai-prices (extra `prices`).
+        loop_guard: When a request goes in circles. None: only `max_calls=` of tools is counted.
 
     Raises:
         ConfigurationError: If a value cannot work; it names the value and the remedy.
@@ -85,6 +95,9 @@ class Firedoor:
         clock: Clock | None = None,
         enforce: bool | None = None,
         enabled: bool | None = None,
+        budgets: Sequence[Budget] = (),
+        prices: Mapping[str, Any] | None = None,
+        loop_guard: LoopGuard | None = None,
     ) -> None:
         if not str(service).strip():
             raise ConfigurationError(
@@ -122,7 +135,11 @@ class Firedoor:
             switches=Switchboard(
                 store, clock=clock or SYSTEM_CLOCK, on_fault=lambda _, error: self._fault(error)
             ),
+            prices=Prices(prices),
+            loops=limits_of(loop_guard),
         )
+        self._thresholds: list[Callable[[Threshold], object]] = []
+        self._rules = self._declare(budgets)
 
     def __repr__(self) -> str:
         return f"<Firedoor {self._runtime.service!r}>"
@@ -130,6 +147,47 @@ class Firedoor:
     def _not_redacted(self, error: BaseException) -> None:
         """A detector failed; its text was hidden whole."""
         self._runtime.internal("redaction", error)
+
+    def _declare(self, budgets: Sequence[Budget], owner: str = "") -> tuple[Rule, ...]:
+        """Budgets ready for use; the first ones bring the accounts they are kept in."""
+        if not budgets:
+            return ()
+        for budget in budgets:
+            if not isinstance(budget, Budget):
+                raise ConfigurationError(
+                    f"budgets={budget!r}: use fd.Budget(usd=50, per='day') and the like"
+                )
+        runtime = self._runtime
+        if runtime.budgets is None:
+            store = self._store or MemoryStore(runtime.clock)
+            accounts = Accounts(
+                store, runtime.clock, on_settled=self._settled, on_fault=self._unpaid
+            )
+            runtime.budgets = Budgets(
+                accounts,
+                runtime.prices,
+                enforce=runtime.enforce,
+                on_threshold=self._crossed,
+                on_fault=self._unpaid,
+            )
+        return runtime.budgets.declare(budgets, owner)
+
+    def _settled(self, told: Any, balances: Any) -> None:
+        if self._runtime.budgets is not None:
+            self._runtime.budgets.settled(told, balances)
+
+    def _unpaid(self, error: BaseException) -> None:
+        """Something about budgets went wrong behind the calls' path."""
+        self._runtime.internal("budget", error)
+
+    def _crossed(self, threshold: Threshold) -> None:
+        runtime = self._runtime
+        runtime.recorder.threshold(threshold.budget, threshold.share)
+        for listener in self._thresholds:
+            try:
+                listener(threshold)
+            except Exception as error:
+                runtime.internal("listener", error)
 
     def _fault(self, error: BaseException) -> None:
         """A source of switches went bad; what was on stays on."""
@@ -143,6 +201,7 @@ class Firedoor:
         *,
         model: str | None = None,
         tiers: Sequence[Tier | Canned] | None = None,
+        budgets: Sequence[Budget] = (),
         breaker: Breaker | None = None,
         limiter: Limiter | None = None,
         policies: Sequence[Policy] = (),
@@ -161,6 +220,7 @@ class Firedoor:
                 parameter has it filled in.
             tiers: A ladder of models instead, best first; a `Canned` response may be last. A
                 tier that fails by the provider's fault gives way to the next.
+            budgets: What the calls of this route may spend, beside the door's own budgets.
             breaker: When to stop calling a model that fails or drags; one circuit per model.
             limiter: How many calls may run at once; one limiter per model.
             policies: What may go in and come out, in order.
@@ -177,6 +237,7 @@ class Firedoor:
             side_effect_free: Running the function twice does no harm, which a hedge needs.
         """
         ladder = ladder_of(name, model, tiers)
+        rules = self._rules + self._declare(budgets, f"{RouteKind.LLM}:{name}")
         route = Route(
             self._runtime,
             RouteKind.LLM,
@@ -192,7 +253,9 @@ class Firedoor:
                 check_stream_failure(name, on_stream_failure, ladder),
                 enforced=check_enforcement(name, enforce_timeout),
                 hedge=check_hedge(name, hedge, side_effect_free=side_effect_free),
+                budgets=bool(rules),
             ),
+            rules=rules,
             screens=self._screens(RouteKind.LLM, name, policies),
         )
         return self._guard(route, breaker, limiter)
@@ -227,6 +290,8 @@ class Firedoor:
         name: str,
         *,
         effect: Literal["read", "write", "network"] | None = None,
+        max_calls: int | None = None,
+        budgets: Sequence[Budget] = (),
         breaker: Breaker | None = None,
         limiter: Limiter | None = None,
         policies: Sequence[Policy] = (),
@@ -236,14 +301,34 @@ class Firedoor:
         Args:
             name: The route is `tool:name`.
             effect: What the tool does to the world. In safe mode only `read` tools run.
+            max_calls: How often one request may call it.
+            budgets: How often it may be called in a window: `fd.Budget(calls=100, per="hour")`.
             breaker: As for `llm`.
             limiter: As for `llm`.
             policies: As for `llm`.
         """
-        plan = _plan(name, None, breaker, limiter)
-        screens = self._screens(RouteKind.TOOL, name, policies)
+        if max_calls is not None and (type(max_calls) is not int or max_calls < 1):
+            raise ConfigurationError(
+                f"door.tool({name!r}, max_calls={max_calls!r}): give a whole number above zero"
+            )
+        owner = f"{RouteKind.TOOL}:{name}"
+        for budget in budgets:
+            if budget.calls is None:
+                raise ConfigurationError(
+                    f"door.tool({name!r}, budgets=...): a tool has no tokens; count its calls, as "
+                    "in fd.Budget(calls=100, per='hour')"
+                )
+        rules = self._declare(budgets, owner)
+        plan = _plan(name, None, breaker, limiter, budgets=bool(rules))
         route = Route(
-            self._runtime, RouteKind.TOOL, name, effect=effect, plan=plan, screens=screens
+            self._runtime,
+            RouteKind.TOOL,
+            name,
+            effect=effect,
+            plan=plan,
+            screens=self._screens(RouteKind.TOOL, name, policies),
+            rules=rules,
+            max_calls=max_calls,
         )
         return self._guard(route, breaker, limiter)
 
@@ -327,6 +412,7 @@ class Firedoor:
             "limiters": runtime.limiters.snapshot(),
             "retries": runtime.retries.snapshot(now),
             "workers": runtime.workers.snapshot(),
+            "budgets": {} if runtime.budgets is None else runtime.budgets.snapshot(),
         }
 
     # Extension -----------------------------------------------------------------------------
@@ -345,6 +431,14 @@ class Firedoor:
         self._runtime.listeners.append(listener)
         return listener
 
+    def on_threshold(self, listener: T) -> T:
+        """Call `listener` with a `Threshold` as a budget passes a soft one, once a window.
+
+        Returns the listener, so that it can be used as a decorator.
+        """
+        self._thresholds.append(listener)
+        return listener
+
     # Life ----------------------------------------------------------------------------------
 
     def flush(self) -> None:
@@ -353,6 +447,8 @@ class Firedoor:
         Blocks until they have: for the end of a script or a test, not for a request's path.
         """
         self._runtime.settle()
+        if self._runtime.budgets is not None:
+            self._runtime.budgets.accounts.flush()
         spans, metrics, logs = self._providers
         for provider in (spans or get_tracer_provider(), metrics or get_meter_provider(), logs):
             force_flush = getattr(provider, "force_flush", None)
@@ -366,6 +462,8 @@ class Firedoor:
         """End the streams that are still open as abandoned. The guarded functions go on working."""
         self._runtime.settle()
         self._runtime.close_streams()
+        if self._runtime.budgets is not None:
+            self._runtime.budgets.accounts.close()
         self._runtime.switches.close()
         if self._store is not None:
             self._store.close()
@@ -391,9 +489,11 @@ def _plan(
     *,
     enforced: bool = False,
     hedge: Hedge | None = None,
+    budgets: bool = False,
 ) -> Plan | None:
     """How the route is guarded; None where nothing was declared, which costs nothing."""
-    if all(gate is None for gate in (ladder, breaker, limiter, hedge)) and not enforced:
+    gates = (ladder, breaker, limiter, hedge)
+    if all(gate is None for gate in gates) and not enforced and not budgets:
         return None
     return Plan(
         ladder or (Tier(name),),

@@ -95,7 +95,13 @@ def _rebuild(
 
 
 class BudgetExceeded(Denied):
-    """A budget has less left than the call may cost."""
+    """A budget has less left than the call may cost.
+
+    Attributes:
+        final: No other tier may run either: the budget blocks, it does not degrade.
+    """
+
+    final: bool = False
 
 
 class BreakerOpen(Denied):

@@ -207,6 +207,6 @@ def test_a_state_that_does_not_answer_is_told_without_its_password(monkeypatch):
     monkeypatch.delenv("FIREDOOR_STATE", raising=False)
     url = "redis://ops:hunter2@127.0.0.1:9/0"
     said = firedoor(f"switch disable tool:x --reason r --state {url}", code=2)
-    assert "redis://ops:***@127.0.0.1:9/0" in said
+    assert "127.0.0.1:9" in said
     assert "the server cannot be used" in said
     assert "hunter2" not in said

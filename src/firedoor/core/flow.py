@@ -174,9 +174,15 @@ class CallFlow:
             return Stop("deadline")
         return None
 
-    def refused(self) -> None:
-        """A gate would not let the tier run: go on to the next one."""
+    def refused(self, *, final: bool = False) -> None:
+        """A gate would not let the tier run: go on to the next one.
+
+        `final`: nor any other model; only a canned response is left.
+        """
         self._descend()
+        if final:
+            last = len(self._tiers) - 1
+            self._index = last if isinstance(self._tiers[last], Canned) else last + 1
 
     def may_retry(self, failure: Failure) -> bool:
         """Whether a retry on the same tier is worth a token of the retry budget."""

@@ -41,6 +41,7 @@ __all__ = [
     "is_context_overflow",
     "is_retryable",
     "retry_after",
+    "was_rejected",
 ]
 
 _SDKS = frozenset({"openai", "anthropic", "mistralai", "groq", "cohere", "together", "google",
@@ -171,6 +172,12 @@ def is_context_overflow(error: BaseException) -> bool:
         return _OVERFLOW.search(said if said is not None else str(error)) is not None
     except Exception:
         return False
+
+
+def was_rejected(error: BaseException) -> bool:
+    """Whether the provider answered with an error status: it did nothing that it bills."""
+    found = _status(error)
+    return found is not None and found >= 400
 
 
 def is_retryable(error: BaseException) -> bool:

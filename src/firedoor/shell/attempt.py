@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from opentelemetry.context import Context
 
+from firedoor.config import Tier
 from firedoor.records import Decision
 from firedoor.shell.current import attach, get_current, restore
 from firedoor.shell.streams import is_value, proxy_for
@@ -106,6 +107,13 @@ class Attempt:
         if binding is None:
             return args, kwargs
         kwargs = binding.with_model(args, kwargs, self.model, replace=call.switched is not None)
+        plan = call.route.plan
+        if plan is not None and plan.named:
+            if binding.accepts_retries and "max_retries" not in kwargs:
+                kwargs = {**kwargs, "max_retries": 0}  # one layer of retries, and it is ours
+            tier = plan.tiers[self.tier]
+            if isinstance(tier, Tier) and tier.adapt is not None:
+                kwargs = tier.adapt(dict(kwargs))
         if self.timeout is not None and binding.accepts_timeout:
             given = binding.value("timeout", args, kwargs)
             if given is None or (isinstance(given, int | float) and given > self.timeout):

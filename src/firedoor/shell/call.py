@@ -13,29 +13,31 @@ from typing import Any
 from opentelemetry.context import Context
 
 from firedoor.core.flow import Pause, Serve, Try
+from firedoor.core.prices import Estimate
 from firedoor.core.snapshot import Resolution
 from firedoor.core.switches import Switch
 from firedoor.errors import Denied
 from firedoor.extraction import Extract, parameters
-from firedoor.extraction.words import FINISH
+from firedoor.extraction.faults import was_rejected
 from firedoor.records import Decision, OpenDecision
 from firedoor.shell.attempt import NOTHING, Attempt
+from firedoor.shell.budgets import Purse
 from firedoor.shell.canned import respond
 from firedoor.shell.captured import captured
+from firedoor.shell.costs import in_all, presumed, priced
 from firedoor.shell.current import get_current
-from firedoor.shell.ladder import Ladder
+from firedoor.shell.ladder import LOST, Ladder
+from firedoor.shell.loops import check_loop
+from firedoor.shell.reading import fill, read
 from firedoor.shell.route import ROUTED, Binding, Route
 from firedoor.shell.runtime import Ending
 from firedoor.shell.scope import ATTEMPT_KEY, REQUEST_KEY, SPAN_KEY, new_id
 from firedoor.shell.switched import refusal
 from firedoor.shell.watch import BrokenStreamError
-from firedoor.types import Fault, Outcome, RouteKind, Source, ToolCall, Verdict, VerdictStatus
+from firedoor.types import CostCertainty, Fault, Outcome, RouteKind, Usage, Verdict, VerdictStatus
 
 __all__ = ["Call"]
 
-MAX_SOURCES = 64
-FINISH_WORDS = frozenset(FINISH.values())
-"""OpenTelemetry's own words need no redaction."""
 TRUNCATED = Ending(Outcome.FAILED, Fault.TARGET, "truncated")
 """A provider's stream that stopped without saying that it had finished."""
 _REPLIES = (Outcome.ANSWERED, Outcome.CANNED, Outcome.REFUSED)
@@ -48,6 +50,7 @@ class Call:
         "__weakref__",
         "_begun",
         "_open",
+        "arguments",
         "beside",
         "binding",
         "board",
@@ -57,6 +60,7 @@ class Call:
         "ladder",
         "model",
         "previous",
+        "purse",
         "record",
         "refusal",
         "request",
@@ -66,6 +70,7 @@ class Call:
         "started",
         "started_ns",
         "switched",
+        "written",
     )
 
     def __init__(self, route: Route, named: Mapping[str, Any], binding: Binding | None) -> None:
@@ -115,6 +120,13 @@ class Call:
             self._switch()
         if named:
             self._note_arguments(named)
+        self.arguments = named
+        self.written: int | None = None
+        self.purse: Purse | None = None
+        if route.rules:
+            self._open_purse(named if binding is not None else None)
+        if runtime.loops is not None or route.max_calls is not None:
+            self._check_loop(named)
         try:
             span = self.span = runtime.recorder.start_call(record, self.started_ns)
             identity = span.get_span_context()
@@ -153,6 +165,9 @@ class Call:
         call.beside = None
         call.depth = None
         call.refusal = None
+        call.arguments = {}
+        call.written = None
+        call.purse = None
         call.switched = None
         call.board = call.runtime.switches.snapshot
         call.previous = get_current()
@@ -197,6 +212,43 @@ class Call:
         except Exception as error:
             runtime.internal("arguments", error)
 
+    def _open_purse(self, arguments: Mapping[str, Any] | None) -> None:
+        """What the call may spend of the budgets that bind it."""
+        runtime = self.runtime
+        if runtime.budgets is None:
+            return
+        purse = self.purse = Purse(runtime.budgets, self, self.route.rules)
+        plan = self.route.plan
+        if plan is not None and plan.hedge is not None:
+            purse.extra = plan.hedge.max_extra
+        if arguments is not None:
+            purse.sees(arguments)
+
+    def _check_loop(self, arguments: Mapping[str, Any]) -> None:
+        """Refuse a call of a request that goes round in circles."""
+        runtime, route = self.runtime, self.route
+        try:
+            denied = check_loop(
+                self.request,
+                runtime.loops,
+                route.max_calls,
+                route=route.id,
+                tool=route.kind is RouteKind.TOOL,
+                arguments=arguments,
+                now=runtime.now(),
+            )
+        except Exception as error:
+            runtime.internal("loop", error)
+            return
+        if denied is None:
+            return
+        shadow = not runtime.enforce
+        self.record.verdicts += (
+            Verdict(denied.gate, VerdictStatus.BLOCKED, reason="BudgetExceeded", shadow=shadow),
+        )
+        if not shadow and self.refusal is None:
+            self.refusal = denied
+
     def context(self, attempt: Attempt) -> Context:
         """The context the guarded code runs in: the call's span and `attempt` are current."""
         if self.span is None:
@@ -216,6 +268,8 @@ class Call:
             if isinstance(step, Pause):
                 self.runtime.clock.sleep(step.seconds)
             elif (attempt := self._attempt(step)) is not None:
+                if self.purse is not None and not self._funded(attempt):
+                    continue
                 live = ladder.limiter(attempt)
                 if live is None or ladder.seated(
                     attempt,
@@ -243,6 +297,8 @@ class Call:
             if isinstance(step, Pause):
                 await self.runtime.clock.asleep(step.seconds)
             elif (attempt := self._attempt(step)) is not None:
+                if self.purse is not None and not await self._afunded(attempt):
+                    continue
                 live = ladder.limiter(attempt)
                 if live is None or ladder.seated(
                     attempt,
@@ -255,6 +311,34 @@ class Call:
         if self.ladder is None and not self._begun:
             return self._only()
         raise StopAsyncIteration
+
+    def _funded(self, attempt: Attempt) -> bool:
+        """Whether every budget lets the attempt run; what it may cost is held if so."""
+        assert self.purse is not None
+        try:
+            denied = self.purse.reserve(attempt)
+        except Exception as error:
+            return self._unchecked(error)
+        return denied is None or self._unfunded(attempt, denied)
+
+    async def _afunded(self, attempt: Attempt) -> bool:
+        """The same, without blocking the event loop."""
+        assert self.purse is not None
+        try:
+            denied = await self.purse.areserve(attempt)
+        except Exception as error:
+            return self._unchecked(error)
+        return denied is None or self._unfunded(attempt, denied)
+
+    def _unchecked(self, error: Exception) -> bool:
+        """The gate itself broke: the call goes on, and says that it was not checked."""
+        self.runtime.internal("budget", error)
+        self.record.verdicts += (Verdict("budget", VerdictStatus.ERRORED, reason="not checked"),)
+        return True
+
+    def _unfunded(self, attempt: Attempt, denied: Denied) -> bool:
+        ladder = self.ladder
+        return ladder is None or ladder.turned_away(attempt, denied)
 
     def _only(self) -> Attempt:
         if self.refusal is not None:
@@ -340,7 +424,7 @@ class Call:
         record.outcome = Outcome.ANSWERED
         if result is not NOTHING:
             try:
-                self._read(result)
+                read(self, result)
             except Exception as error:
                 record.notes = (*record.notes, "the result could not be read")
                 self.runtime.internal("extraction", error)
@@ -441,7 +525,7 @@ class Call:
             attempt.first_token_s = first - (attempt.began or self.started)
         if extract is not None:
             try:
-                self._fill(extract)
+                fill(self, extract)
             except Exception as error:
                 record.notes = (*record.notes, "the stream could not be read")
                 self.runtime.internal("extraction", error)
@@ -464,7 +548,7 @@ class Call:
         ladder = self.ladder
         if ladder is not None and attempt is not None and attempt is ladder.current:
             try:
-                ladder.note(attempt, ending, now)
+                ladder.note(attempt, ending, now, usage=self.record.usage)
             except Exception as error:
                 self.runtime.internal("ladder", error)
 
@@ -478,57 +562,6 @@ class Call:
             # The stream did not end as a provider ends one; what it said before is not the end.
             record.finish_reasons = ("error",)
 
-    def _read(self, result: Any) -> None:
-        extractors = self.runtime.extractors
-        kind = self.route.kind
-        if kind is RouteKind.LLM:
-            self._fill(extractors.extract(result))
-        elif kind is RouteKind.RETRIEVAL:
-            self._fill(extractors.extract_retrieval(result, MAX_SOURCES))
-        elif self.runtime.capture == "redacted":
-            self.record.output_text = captured(result, self.runtime.redactor, self.found)
-
-    def _fill(self, extract: Extract) -> None:
-        record = self.record
-        # Not through `clean`: a redactor that fails here fails the whole reading, which is noted.
-        clean = self.runtime.redactor.redact_text
-        found = self.found
-        if extract.model is not None:
-            record.response_model = clean(extract.model, found)
-        if extract.provider is not None and record.provider is None:
-            record.provider = clean(extract.provider, found)
-        if extract.response_id is not None:
-            record.response_id = clean(extract.response_id, found)
-        record.usage = extract.usage
-        if extract.finish_reasons:
-            reasons = extract.finish_reasons
-            record.finish_reasons = (
-                reasons
-                if len(reasons) == 1 and reasons[0] in FINISH_WORDS
-                else tuple([clean(r, found) for r in reasons])
-            )
-        if extract.tool_calls:
-            record.tool_calls = tuple(
-                [
-                    ToolCall(clean(c.name, found), None if c.id is None else clean(c.id, found))
-                    for c in extract.tool_calls
-                ]
-            )
-        if extract.sources:
-            record.sources = tuple(
-                [Source(clean(s.id, found), s.score, s.timestamp) for s in extract.sources]
-            )
-        if extract.refusal is not None:
-            record.refusal = extract.refusal
-            record.outcome = Outcome.REFUSED
-        if extract.unknown is not None:
-            record.notes = (*record.notes, clean(extract.unknown, found))
-            self.runtime.recorder.unknown_shape(self.route.id)
-        if self.runtime.capture == "redacted":
-            text = extract.text if self.route.kind is RouteKind.LLM else extract.documents
-            if text:
-                record.output_text = captured(text, self.runtime.redactor, self.found)
-
     def _finish(self, ended: float) -> None:
         try:
             self._open.pop()
@@ -537,6 +570,8 @@ class Call:
         runtime = self.runtime
         record = self.record
         record.latency_s = ended - self.started
+        if self.purse is not None or record.usage is not None:
+            self._close_purse()
         if self.found:
             record.redactions = self.found
         if record.verdicts and record.outcome is Outcome.ANSWERED and _altered(record.verdicts):
@@ -561,6 +596,72 @@ class Call:
             runtime.publish(decision, self.request)
         except Exception as error:
             runtime.internal("publish", error)
+
+    def account(
+        self, attempt: Attempt, usage: Usage | None, *, well: bool, error: BaseException | None
+    ) -> tuple[float | None, CostCertainty]:
+        """Charge an attempt that is over to the budgets; what it cost in US dollars.
+
+        Args:
+            attempt: The attempt.
+            usage: What it told of its tokens.
+            well: It came to its end.
+            error: What it raised.
+        """
+        purse = self.purse
+        # A provider that answers with an error status, before anything came, has billed nothing.
+        free = error is not None and attempt.first_token_s is None and was_rejected(error)
+        estimate = None
+        if purse is not None:
+            estimate = purse.estimate(attempt.tier, attempt.model)
+            if not free:
+                usage = presumed(usage, estimate, self.written, well=well)
+        micro, certainty = self._priced(attempt.model, usage, estimate)
+        if free and estimate is not None and estimate.price is not None:
+            micro, certainty = 0, CostCertainty.EXACT
+        if purse is not None:
+            purse.charge(attempt, usage, micro, free=free)
+        return None if micro is None else micro / 1e6, certainty
+
+    def came_late(self, attempt: Attempt, usage: Usage) -> None:
+        """An attempt that was given up has told what it used, after the end of the call."""
+        if self.purse is not None:
+            estimate = self.purse.estimate(attempt.tier, attempt.model)
+            micro, _ = self._priced(attempt.model, usage, estimate)
+            self.purse.late(attempt, usage, micro)
+
+    def _priced(
+        self, model: str | None, usage: Usage | None, estimate: Estimate | None
+    ) -> tuple[int | None, CostCertainty]:
+        if usage is None or self.route.kind is not RouteKind.LLM:
+            return None, CostCertainty.UNKNOWN
+        prices = self.runtime.prices
+        price = None if estimate is None else estimate.price
+        return priced(usage, price or prices.known(model or self.record.response_model), estimate)
+
+    def _close_purse(self) -> None:
+        """Settle what the call held, and write down what it cost in all."""
+        record, runtime, ladder = self.record, self.runtime, self.ladder
+        try:
+            if ladder is None:
+                micro, certainty = self._priced(self.model, record.usage, None)
+                cost = None if micro is None else micro / 1e6
+            else:
+                if self.purse is not None and ladder.current is not None:
+                    ladder.note(ladder.current, LOST, runtime.now())
+                cost, certainty = in_all(ladder.costs)
+            record.cost_usd, record.cost_certainty = cost, certainty
+            if self.purse is not None:
+                state = self.purse.state
+                record.budget = None if state is None else str(state)
+                self.purse.close()
+            request = self.request
+            while request is not None and cost:
+                if request.loops is not None:
+                    request.loops.spent(int(cost * 1e6), runtime.now())
+                request = request.parent
+        except Exception as error:
+            runtime.internal("budget", error)
 
     @property
     def finished(self) -> bool:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from firedoor.config import Tier
 from firedoor.core.breaker_values import Refusal, Result
 from firedoor.core.flow import CallFlow, Failure, Pause, Serve, Stop, Try
 from firedoor.core.limiter import Ended, Shed, Ticket
-from firedoor.errors import DeadlineExceeded, Denied
+from firedoor.errors import BudgetExceeded, DeadlineExceeded, Denied
 from firedoor.extraction.faults import is_context_overflow, is_retryable, retry_after
 from firedoor.records import AttemptRecord
 from firedoor.shell.backoff import delay_before
+from firedoor.shell.fitness import unfit
 from firedoor.shell.pace import shut
 from firedoor.shell.runtime import Ending
 from firedoor.shell.streams import is_value
 from firedoor.shell.switched import model_off
-from firedoor.types import Fault, Outcome, Verdict, VerdictStatus
+from firedoor.types import CostCertainty, Fault, Outcome, Usage, Verdict, VerdictStatus
 
 if TYPE_CHECKING:
     from firedoor.core.snapshot import Resolution
@@ -25,9 +27,10 @@ if TYPE_CHECKING:
     from firedoor.shell.limiters import LiveLimiter
     from firedoor.shell.plan import Plan
 
-__all__ = ["Ladder"]
+__all__ = ["LOST", "Ladder"]
 
-_LOST = Ending(Outcome.CANCELLED, None, "cancelled")
+LOST = Ending(Outcome.CANCELLED, None, "cancelled")
+"""How an attempt ends that another one made unnecessary."""
 _SOON = 1e-3
 _TICK = 0.05
 
@@ -40,6 +43,7 @@ class Ladder:
         current: The attempt that runs, or None between two.
         standing: An attempt is running, or has ended well: nothing is to be tried now.
         ledger: One record per attempt and per tier skipped, in order.
+        costs: What each attempt cost in US dollars, and how far that can be trusted.
     """
 
     __slots__ = (
@@ -50,6 +54,7 @@ class Ladder:
         "_plan",
         "_switched",
         "_tier",
+        "costs",
         "current",
         "deadline",
         "denied",
@@ -81,6 +86,7 @@ class Ladder:
         self.error: BaseException | None = None
         self.standing = False
         self.ledger: list[AttemptRecord] = []
+        self.costs: list[tuple[float | None, CostCertainty]] = []
 
     def step(self) -> Try | Pause | Serve:
         """What to do now.
@@ -138,6 +144,11 @@ class Ladder:
             attempt.model = choice.name
             if choice.disabled_by is not None:
                 return model_off(route, choice.name, choice.disabled_by)
+        tier = self._plan.tiers[attempt.tier]
+        if isinstance(tier, Tier) and (tier.context_window or tier.capabilities is not None):
+            denied = unfit(tier, call.arguments, route.id)
+            if denied is not None:
+                return denied
         if self._plan.breaker:
             live = runtime.breakers.find(route.id, attempt.model or route.name)
             if live is not None:
@@ -167,9 +178,9 @@ class Ladder:
                 if runtime.retries.take(now):
                     self._flow.ran(step)
                     return attempt
-                self._release(attempt, _LOST, None)
+                self._release(attempt, LOST, None)
                 return None
-            self._release(attempt, _LOST, None)
+            self._release(attempt, LOST, None)
             index += 1
 
     def _seat_now(self, attempt: Attempt, now: float) -> bool:
@@ -189,7 +200,7 @@ class Ladder:
     def beaten(self, attempt: Attempt, error: BaseException | None = None) -> None:
         """One of several attempts is over and another goes on: it lost, or it failed."""
         runtime = self._call.runtime
-        ending = _LOST if error is None else runtime.ending(error, streaming=True)
+        ending = LOST if error is None else runtime.ending(error, streaming=True)
         self.note(attempt, ending, runtime.now(), error)
 
     def won(self, attempt: Attempt) -> None:
@@ -214,6 +225,7 @@ class Ladder:
                 return
             if call.finished:
                 runtime.workers.spent(usage)
+                call.came_late(attempt, usage)
             else:
                 self.ledger[attempt.line] = replace(self.ledger[attempt.line], usage=usage)
         except Exception as error:
@@ -233,10 +245,14 @@ class Ladder:
             attempt.ticket = (live, answer)
             self._begun = attempt.began = self._call.runtime.now()
             return True
+        return self.turned_away(attempt, live.denied(answer))
+
+    def turned_away(self, attempt: Attempt, denied: Denied) -> bool:
+        """A gate further in refused: what was given before it is given back; always False."""
         if attempt.permit is not None:
             attempt.permit[0].cancel(attempt.permit[1])
             attempt.permit = None
-        return self.refuse(attempt, live.denied(answer))
+        return self.refuse(attempt, denied)
 
     def refuse(self, attempt: Attempt, denied: Denied) -> bool:
         """Note that a gate would not let the tier run, and go on to the next; always False."""
@@ -251,7 +267,7 @@ class Ladder:
         self._call.record.verdicts += (
             Verdict(denied.gate, VerdictStatus.BLOCKED, reason=type(denied).__name__),
         )
-        self._flow.refused()
+        self._flow.refused(final=isinstance(denied, BudgetExceeded) and denied.final)
         return False
 
     def _release(
@@ -307,11 +323,18 @@ class Ladder:
         ending: Ending | None,
         now: float,
         error: BaseException | None = None,
+        usage: Usage | None = None,
     ) -> None:
         """Write an attempt that has ended into the ledger, and let its gates know."""
         self.current = None
         self._release(attempt, ending, error)
-        record = self._call.record
+        call = self._call
+        try:
+            cost = call.account(attempt, usage, well=ending is None, error=error)
+        except Exception as fault:
+            call.runtime.internal("budget", fault)
+            cost = None, CostCertainty.UNKNOWN
+        self.costs.append(cost)
         attempt.line = len(self.ledger)
         self.ledger.append(
             AttemptRecord(
@@ -320,10 +343,11 @@ class Ladder:
                 outcome=Outcome.ANSWERED if ending is None else ending.outcome,
                 latency_s=now - attempt.began,
                 first_token_s=attempt.first_token_s,
-                usage=record.usage if ending is None else None,
+                usage=usage,
+                cost_usd=cost[0],
                 error_type=None if ending is None else ending.error_type,
                 fault=None if ending is None else ending.fault,
-                started_s=attempt.began - self._call.started,
+                started_s=attempt.began - call.started,
                 overrun_s=_overrun(attempt, now - attempt.began),
             )
         )

@@ -210,6 +210,20 @@ class Prices:
         except KeyError:
             return self._find(model)
 
+    def warm(self) -> None:
+        """Load the table behind the caller's back, so that no call has to wait for it."""
+        if self._snapshot is None:
+            threading.Thread(target=self._load, name="firedoor-prices", daemon=True).start()
+
+    def known(self, model: str | None) -> Price | None:
+        """The same, without waiting for a table that is still being loaded."""
+        if model is None:
+            return None
+        try:
+            return self._found[model]
+        except KeyError:
+            return self._find(model) if self._snapshot is not None else None
+
     def estimate(
         self, arguments: Mapping[str, Any], tier: Tier | None, model: str | None
     ) -> Estimate:

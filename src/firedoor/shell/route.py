@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from firedoor.config import Tier
+from firedoor.core.spending import Rule
 from firedoor.errors import ConfigurationError
 from firedoor.shell.plan import Plan
 from firedoor.shell.runtime import Runtime
@@ -33,10 +34,12 @@ class Route:
         "depth",
         "id",
         "kind",
+        "max_calls",
         "name",
         "plan",
         "prompt",
         "provider",
+        "rules",
         "runtime",
         "screens",
         "streams",
@@ -56,6 +59,8 @@ class Route:
         depth: str | None = None,
         plan: Plan | None = None,
         screens: Screens | None = None,
+        rules: tuple[Rule, ...] = (),
+        max_calls: int | None = None,
     ) -> None:
         if not isinstance(name, str):
             raise ConfigurationError(
@@ -76,6 +81,8 @@ class Route:
         self.id = f"{kind}:{name}"
         self.plan = plan
         self.screens = screens
+        self.rules = rules
+        self.max_calls = max_calls
         self.streams = False  # has returned one
         self.alias = plan.alias if plan is not None and plan.named else model
         self.clean_alias = None if self.alias is None else runtime.clean(self.alias)
@@ -106,6 +113,7 @@ class Binding:
         accepts_model: Whether the function declares `model`, so that the door fills it in.
         model_at: The position `model` may be given at; past every position where it may not.
         accepts_timeout: Whether it declares `timeout`.
+        accepts_retries: Whether it declares `max_retries`, for its client's own.
         default_model: The default of its `model` parameter, where that is a name.
         defaults: Every parameter's default, where it has one.
     """
@@ -113,6 +121,7 @@ class Binding:
     names: tuple[str, ...]
     accepts_model: bool
     accepts_timeout: bool
+    accepts_retries: bool = False
     default_model: str | None = None
     model_at: int = 1 << 30
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -135,6 +144,8 @@ class Binding:
             names,
             accepts_model="model" in parameters and parameters["model"].kind in by_name,
             accepts_timeout="timeout" in parameters and parameters["timeout"].kind in by_name,
+            accepts_retries="max_retries" in parameters
+            and parameters["max_retries"].kind is inspect.Parameter.KEYWORD_ONLY,
             default_model=model if isinstance(model, str) and model != ROUTED else None,
             model_at=names.index("model") if "model" in names else 1 << 30,
             defaults={n: p.default for n, p in parameters.items() if p.default is not p.empty},

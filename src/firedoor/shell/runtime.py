@@ -18,6 +18,7 @@ from firedoor.privacy import Redactor, describe_exception
 from firedoor.records import Decision
 from firedoor.shell.breakers import Breakers
 from firedoor.shell.limiters import Limiters
+from firedoor.shell.pricing import Prices
 from firedoor.shell.prompts import Prompts
 from firedoor.shell.reaper import REAPER
 from firedoor.shell.retries import Retries
@@ -27,6 +28,8 @@ from firedoor.telemetry.recorder import Recorder
 from firedoor.types import Fault, Outcome
 
 if TYPE_CHECKING:
+    from firedoor.core.loop_guard import LoopLimits
+    from firedoor.shell.budgets import Budgets
     from firedoor.shell.scope import Request
     from firedoor.shell.watch import Watch
 
@@ -64,6 +67,8 @@ class Runtime:
         enabled: bool,
         enforce: bool,
         switches: Switchboard,
+        prices: Prices,
+        loops: LoopLimits | None = None,
     ) -> None:
         self.clock = clock
         self.now = clock.now
@@ -75,6 +80,9 @@ class Runtime:
         self.enabled = enabled
         self.enforce = enforce
         self.switches = switches
+        self.prices = prices
+        self.budgets: Budgets | None = None
+        self.loops = loops
         self.prompts = Prompts(switches, on_fault=self.internal)
         self.breakers = Breakers(
             enforce=enforce, on_error=lambda error: self.internal("breaker", error)

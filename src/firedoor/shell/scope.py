@@ -20,7 +20,9 @@ from firedoor.shell.current import attach, get_current, restore
 from firedoor.types import Outcome
 
 if TYPE_CHECKING:
+    from firedoor.core.budget import Ledger
     from firedoor.shell.attempt import Attempt
+    from firedoor.shell.loops import Loops
     from firedoor.shell.runtime import Runtime
 
 __all__ = ["Request", "current_attempt", "current_request", "wrap"]
@@ -111,6 +113,8 @@ class Request:
         self.grants = frozenset(grants)
         self.outcome: Outcome | None = None
         self.parent: Request | None = None
+        self.purse: Ledger | None = None
+        self.loops: Loops | None = None
         self._deadline_in = deadline
         self.deadline: float | None = None
         self._decisions: list[Decision] = []

@@ -20,11 +20,14 @@ from firedoor.types import Fault, Outcome, RouteKind
 
 if TYPE_CHECKING:
     from firedoor.shell.attempt import Attempt
+    from firedoor.shell.budgets import Purse
     from firedoor.shell.call import Call
 
 __all__ = ["BrokenStreamError", "Restart", "Watch"]
 
 _LEFT = Ending(Outcome.ABANDONED, None, "abandoned")
+_USED_UP = Ending(Outcome.BLOCKED, Fault.POLICY, "budget_used_up")
+_WIDE = 6
 _SWITCHED_OFF = Ending(Outcome.CANCELLED, None, "switched_off")
 
 Restart = Callable[["Attempt"], Any]
@@ -49,8 +52,8 @@ class Watch:
     """
 
     __slots__ = (
-        "__weakref__", "_board", "_feed", "_pace", "_reader", "_sentence", "attempt", "call",
-        "chunks", "context", "deferred", "early", "first", "gap", "last", "now", "outflow",
+        "__weakref__", "_asked", "_board", "_bytes", "_feed", "_pace", "_pieces", "_purse",
+        "_reader", "_sentence", "attempt", "call", "chunks", "context", "deferred", "early", "first", "gap", "last", "now", "outflow",
         "provisional", "runtime", "stream",
     )  # fmt: skip
 
@@ -84,6 +87,9 @@ class Watch:
                 self._feed = self._reader.feed
             except Exception as error:
                 self.runtime.internal("extraction", error)
+        purse = self.call.purse
+        self._purse = purse if purse is not None and purse.metered else None
+        self._pieces = self._bytes = self._asked = 0
         self.chunks = 0
         self.first: float | None = None
         self.gap = 0.0
@@ -123,6 +129,8 @@ class Watch:
                 self.last = chunk
                 if self.first is None:
                     self.first = arrived
+                if self._purse is not None:
+                    self._meter(self._purse, chunk)
         except Exception as error:
             self.runtime.internal("stream", error)
 
@@ -234,6 +242,28 @@ class Watch:
         except Exception as error:
             self.runtime.internal("switches", error)
             return chunk
+
+    # A budget that is used up while the stream runs --------------------------------------------
+
+    def _meter(self, purse: Purse, chunk: Any) -> None:
+        """Count output as it flows, from below; end the stream when its hold is used up.
+
+        A piece holds one token or more, and no vocabulary's tokens are `_WIDE` bytes on average.
+        """
+        self._pieces += 1
+        text = text_of(chunk)
+        if text:
+            self._bytes += len(text)
+        made = max(self._pieces, self._bytes // _WIDE)
+        if made * 4 < purse.cap * 3:
+            return
+        if self._asked != purse.cap and not purse.capped:
+            self._asked = purse.cap
+            purse.extend(self.attempt)
+        if made >= purse.cap:
+            purse.used_up()
+            self.early = _USED_UP
+            self._board = None
 
     # Endings -------------------------------------------------------------------------------
 

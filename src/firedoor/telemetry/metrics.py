@@ -74,6 +74,9 @@ class Metrics:
         self._unknown = meter.create_counter(
             names.UNKNOWN_SHAPES.name, names.UNKNOWN_SHAPES.unit, names.UNKNOWN_SHAPES.description
         )
+        self._thresholds = meter.create_counter(
+            names.THRESHOLDS.name, names.THRESHOLDS.unit, names.THRESHOLDS.description
+        )
         totals = _totals_of(source)
         schema = convention.schema_url
 
@@ -160,6 +163,10 @@ class Metrics:
     def internal_error(self, seam: str, error_type: str) -> None:
         """Count a fault of ours."""
         self._errors.add(1, {names.SEAM: seam, names.ERROR_TYPE: error_type})
+
+    def threshold(self, budget: str, share: float) -> None:
+        """Count a soft threshold that was passed."""
+        self._thresholds.add(1, {names.BUDGET_NAME: budget, names.BUDGET_THRESHOLD: share})
 
     def unknown_shape(self, route: str) -> None:
         """Count a response that was not understood."""

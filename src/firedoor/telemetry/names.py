@@ -115,6 +115,8 @@ ATTEMPT_INDEX = "firedoor.attempt.index"
 VERDICTS = "firedoor.verdicts"
 SWITCHES = "firedoor.switches"
 BUDGET_STATE = "firedoor.budget.state"
+BUDGET_NAME = "firedoor.budget.name"
+BUDGET_THRESHOLD = "firedoor.budget.threshold"
 BREAKER_STATE = "firedoor.breaker.state"
 GATE_NAME = "firedoor.gate.name"
 GATE_VERDICT = "firedoor.gate.verdict"
@@ -166,6 +168,9 @@ ATTEMPTS_METRIC = MetricName(
 )
 GATE_DECISIONS = MetricName("firedoor.gate.decisions", "{decision}", "Verdicts, by gate.")
 REDACTIONS = MetricName("firedoor.redaction.matches", "{match}", "Values replaced in records.")
+THRESHOLDS = MetricName(
+    "firedoor.budget.thresholds", "{threshold}", "Soft thresholds of budgets that were passed."
+)
 INTERNAL_ERRORS = MetricName(
     "firedoor.internal.errors", "{error}", "Faults inside firedoor that no caller noticed."
 )

@@ -280,6 +280,10 @@ class Recorder:
         """Count a response whose shape was not understood."""
         self._metrics.unknown_shape(route)
 
+    def threshold(self, budget: str, share: float) -> None:
+        """Count that a budget passed one of its soft thresholds."""
+        self._metrics.threshold(budget, share)
+
     def internal_error(self, seam: str, error: BaseException) -> None:
         """Count a fault of ours, and log its type once a minute for each seam. Never raises.
 
