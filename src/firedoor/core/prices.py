@@ -9,8 +9,9 @@ Pure. A cost that cannot be told is None, never zero.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from firedoor.types import CostCertainty, Usage, UsageCertainty
 
@@ -32,16 +33,23 @@ class Price:
         output: Generated tokens, reasoning ones included.
         cached_input: Prompt tokens read from the provider's cache. None: as `input`.
         cache_write: Prompt tokens written to it. None: as `input`.
+        per_call: For the call itself, in US dollars.
+        most: The dearest prompt and generated token of any kind, where some cost more than the
+            figures above: audio, images, an hour in the cache. Only the worst case uses it: usage
+            does not tell such tokens apart.
         above: Other prices for the whole call once its prompt has more than so many tokens:
             `(200_000, Price(...))`.
 
     Raises:
-        ValueError: If a figure is negative, not finite or not a number.
+        ValueError: If a figure is negative, not finite or not a number, or `most` or `above` is
+            not such a pair.
     """
 
     __slots__ = (
         "_cached",
+        "_call",
         "_dearest_input",
+        "_dearest_output",
         "_input",
         "_output",
         "_written",
@@ -49,7 +57,9 @@ class Price:
         "cache_write",
         "cached_input",
         "input",
+        "most",
         "output",
+        "per_call",
     )
 
     def __init__(
@@ -59,18 +69,25 @@ class Price:
         *,
         cached_input: Number | None = None,
         cache_write: Number | None = None,
+        per_call: Number = 0,
+        most: tuple[Number, Number] | None = None,
         above: tuple[int, Price] | None = None,
     ) -> None:
         self.input = _decimal("input", input)
         self.output = _decimal("output", output)
         self.cached_input = None if cached_input is None else _decimal("cached_input", cached_input)
         self.cache_write = None if cache_write is None else _decimal("cache_write", cache_write)
-        self.above = above
+        self.per_call = _decimal("per_call", per_call)
+        self.most = None if most is None else _most(most)
+        self.above = None if above is None else _above(above)
         self._input = _pico(self.input)
         self._output = _pico(self.output)
         self._cached = self._input if self.cached_input is None else _pico(self.cached_input)
         self._written = self._input if self.cache_write is None else _pico(self.cache_write)
-        self._dearest_input = max(self._input, self._cached, self._written)
+        self._call = _pico(self.per_call * _PICO)
+        high_input, high_output = (0, 0) if self.most is None else map(_pico, self.most)
+        self._dearest_input = max(self._input, self._cached, self._written, high_input)
+        self._dearest_output = max(self._output, high_output)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Price) and self._key() == other._key()
@@ -82,7 +99,23 @@ class Price:
         return f"Price(input={self.input}, output={self.output})"
 
     def _key(self) -> tuple[object, ...]:
-        return (self._input, self._output, self._cached, self._written, self.above)
+        return (
+            self._input,
+            self._output,
+            self._cached,
+            self._written,
+            self._call,
+            self._dearest_input,
+            self._dearest_output,
+            self.above,
+        )
+
+    def steps(self) -> Iterator[Price]:
+        """This price, and those above it."""
+        price: Price | None = self
+        while price is not None:
+            yield price
+            price = None if price.above is None else price.above[1]
 
     def at(self, input_tokens: int) -> Price:
         """The price that holds for a prompt of this length."""
@@ -93,7 +126,9 @@ class Price:
 
     def worst(self, input_tokens: int, output_tokens: int) -> int:
         """Micro-dollars at the most, whatever the provider's cache does."""
-        worst = self._dearest_input * input_tokens + self._output * output_tokens
+        worst = (
+            self._dearest_input * input_tokens + self._dearest_output * output_tokens + self._call
+        )
         if self.above is not None and input_tokens > self.above[0]:
             # The estimate is an upper bound: the real prompt may be short enough for the base.
             return max(-(-worst // _PICO), self.above[1].worst(input_tokens, output_tokens))
@@ -109,6 +144,7 @@ class Price:
             + price._cached * cached
             + price._written * written
             + price._output * output_tokens
+            + price._call
         )
         return -(-total // _PICO)
 
@@ -178,23 +214,40 @@ def actual(
     return cost, CostCertainty.AT_LEAST
 
 
-def dearest(one: Price | None, other: Price | None) -> Price | None:
-    """A price that is nowhere below either of the two."""
-    if one is None or other is None:
-        return one or other
-    top = _top(one), _top(other)
+def dearest(prices: Iterable[Price]) -> Price | None:
+    """A price that is nowhere below any of these; None for none."""
+    steps = [step for price in prices for step in price.steps()]
+    if not steps:
+        return None
     return Price(
-        max(p.input for p in top),
-        max(p.output for p in top),
-        cached_input=max(p.cached_input or p.input for p in top),
-        cache_write=max(p.cache_write or p.input for p in top),
+        max(step.input for step in steps),
+        max(step.output for step in steps),
+        cached_input=max(_or(step.cached_input, step.input) for step in steps),
+        cache_write=max(_or(step.cache_write, step.input) for step in steps),
+        per_call=max(step.per_call for step in steps),
+        most=(
+            max(step.input if step.most is None else step.most[0] for step in steps),
+            max(step.output if step.most is None else step.most[1] for step in steps),
+        ),
     )
 
 
-def _top(price: Price) -> Price:
-    while price.above is not None:
-        price = price.above[1]
-    return price
+def _or(figure: Decimal | None, other: Decimal) -> Decimal:
+    return other if figure is None else figure
+
+
+def _most(given: Any) -> tuple[Decimal, Decimal]:
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise ValueError(f"most={given!r}: give a pair (input, output), as the prices themselves")
+    return _decimal("most[0]", given[0]), _decimal("most[1]", given[1])
+
+
+def _above(given: Any) -> tuple[int, Price]:
+    if isinstance(given, tuple | list) and len(given) == 2:
+        start, price = given
+        if type(start) is int and start >= 0 and isinstance(price, Price):
+            return start, price
+    raise ValueError(f"above={given!r}: give a pair (prompt tokens, Price(...))")
 
 
 def _decimal(name: str, value: Number) -> Decimal:

@@ -11,8 +11,10 @@ Pure: the caller passes `now`, seconds since the epoch.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -86,7 +88,12 @@ def window_at(per: str | float, now: float) -> Window:
     """The window of a budget that `now` falls in."""
     if not isinstance(per, str):
         number = int(now // per)
-        return Window(number * per, (number + 1) * per, f"{per:g}s{number}")
+        # A product of floats may lie just past `now`, on either side.
+        while number * per > now:
+            number -= 1
+        while (number + 1) * per <= now:
+            number += 1
+        return Window(number * per, (number + 1) * per, f"{_seconds(per)}{number}")
     moment = datetime.fromtimestamp(now, UTC).replace(minute=0, second=0, microsecond=0)
     if per == "hour":
         end = moment + timedelta(hours=1)
@@ -100,9 +107,13 @@ def window_at(per: str | float, now: float) -> Window:
     return Window(moment.timestamp(), end.timestamp(), f"{moment:%Y-%m}")
 
 
+def _seconds(per: float) -> str:
+    return f"{per:.15g}s"
+
+
 def default_name(budget: Budget) -> str:
     """What a budget without a name is called: scope, window, and the unit unless it is dollars."""
-    per = budget.per if isinstance(budget.per, str) else f"{budget.per:g}s"
+    per = budget.per if isinstance(budget.per, str) else _seconds(budget.per)
     scope: str = budget.scope if isinstance(budget.scope, str) else "custom"
     unit = _unit(budget)
     parts = [] if scope in ("global", per) else [scope]
@@ -136,6 +147,7 @@ class Rule:
         "_keys",
         "_scope",
         "_signalled",
+        "_soft",
         "_window",
         "budget",
         "enforce",
@@ -165,20 +177,24 @@ class Rule:
                 f"(micro-dollars, tokens, calls) from 1 to {LARGEST:,}; choose one in between"
             )
         self.limit = limit
-        self.near = limit if not budget.soft else int(limit * max(budget.soft))
+        self.near = limit if not budget.soft else _share(limit, max(budget.soft))
         self.local = "request" in (budget.per, budget.scope)
         self.enforce = budget.on_exceeded != "warn"
         self.strict = budget.overshoot == "strict"
         self._scope = budget.scope
+        self._soft = sorted(budget.soft)
         self._window = _NEVER
         self._keys: dict[str, str] = {}
-        self._signalled: dict[str, float] = {}
+        self._signalled: dict[tuple[str, float], object] = {}
 
     def __repr__(self) -> str:
         return f"<Rule {self.name} {self.limit} {self.unit}>"
 
     def scope(self, labels: Labels) -> str:
-        """Whose spending the call adds to.
+        """Whose spending the call adds to, as keys and sentences may say it.
+
+        `-` for nobody's. What the application's own scope function returns is always told by its
+        hash, as it may be anything; so is what could be taken for something else in a key.
 
         Raises:
             Exception: What the application's own scope function raises.
@@ -186,8 +202,11 @@ class Rule:
         scope = self._scope
         if scope == "global":
             return "-"
-        found = getattr(labels, scope) if isinstance(scope, str) else scope(labels.current)
-        return "-" if found is None else str(found)
+        if isinstance(scope, str):
+            found = getattr(labels, scope)
+            return "-" if found is None else _telling(str(found))
+        given: Any = scope(labels.current)
+        return "-" if given is None else _hashed(str(given))
 
     def window(self, now: float) -> Window:
         """The window of a budget in the store."""
@@ -199,16 +218,13 @@ class Rule:
         return window
 
     def key(self, scope: str, now: float) -> str:
-        """The counter's name; a long scope is told by its hash."""
+        """The counter's name; `scope` as `scope()` told it."""
         window = self.window(now)
         # Read once: another thread may put a new dict in its place when the window is over.
         keys = self._keys
         key = keys.get(scope)
         if key is None or not key.endswith(window.label):
-            told = scope.replace("|", "/")
-            if len(told) > _LONGEST_SCOPE or told != scope:
-                told = "#" + hashlib.blake2b(scope.encode(), digest_size=16).hexdigest()
-            key = f"{self.name}|{told}|{window.label}"
+            key = f"{self.name}|{scope}|{window.label}"
             if len(keys) >= _KEYS:
                 keys.clear()
             keys[scope] = key
@@ -242,7 +258,7 @@ class Rule:
             self.limit,
             min(amounts[0], LARGEST),
             min(amounts[1], LARGEST),
-            self._window.end + _GRACE,
+            math.inf if self.local else self._window.end + _GRACE,
             self.strict,
             enforce,
         )
@@ -256,16 +272,21 @@ class Rule:
     def passed(self, key: str, settled: int) -> float | None:
         """The highest soft threshold that was newly passed; each is told once per counter.
 
-        What was told is remembered for the last counters that passed one.
+        Threads may ask at once: one of them is told. What was told is remembered for the last
+        counters that passed one.
         """
-        told = self._signalled.get(key, 0.0)
         share = settled / self.limit
-        new = max((soft for soft in self.budget.soft if told < soft <= share), default=None)
-        if new is not None:
-            self._signalled.pop(key, None)
-            self._signalled[key] = new
-            if len(self._signalled) > _SIGNALLED:
-                del self._signalled[next(iter(self._signalled))]
+        soft_limits = self._soft
+        if not soft_limits or share < soft_limits[0]:
+            return None
+        signalled = self._signalled
+        mine = object()
+        new = None
+        for soft in soft_limits:
+            if soft <= share and signalled.setdefault((key, soft), mine) is mine:
+                new = soft
+        if len(signalled) > _SIGNALLED:
+            self._signalled = dict(list(signalled.items())[_SIGNALLED // 2 :])
         return new
 
     def resets_in(self, now: float) -> float | None:
@@ -315,10 +336,35 @@ class Rule:
     def _plain(self, amount: int) -> str:
         if self.unit is not Unit.USD:
             return f"{amount:,}"
-        return f"{amount / 1e6:.2f}" if amount >= 100_000 else f"{amount / 1e6:.6f}"
+        # Every micro-dollar there is: "5.00 left, 5.00 asked for" would be no reason to refuse.
+        whole, micro = divmod(amount, 1_000_000)
+        cents, rest = divmod(micro, 10_000)
+        return f"{whole:,}.{cents:02}" + (f"{rest:04}".rstrip("0") if rest else "")
 
     def _told(self, amount: int) -> str:
         return f"{self._plain(amount)} {'USD' if self.unit is Unit.USD else self.unit}"
+
+
+def _share(limit: int, share: float) -> int:
+    """The first whole amount that is so large a part of the limit."""
+    return int((limit * Decimal(str(share))).to_integral_value(rounding=ROUND_CEILING))
+
+
+def _telling(scope: str) -> str:
+    """A scope as keys say it: as it is, where that can be taken for nothing else."""
+    if (
+        len(scope) <= _LONGEST_SCOPE
+        and scope.isprintable()
+        and "|" not in scope
+        and scope != "-"
+        and scope[:1] not in ("#", "")
+    ):
+        return scope
+    return _hashed(scope)
+
+
+def _hashed(scope: str) -> str:
+    return "#" + hashlib.blake2b(scope.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 _ORDER = {"block": 0, "degrade": 1, "warn": 2}
