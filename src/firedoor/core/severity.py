@@ -14,6 +14,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from firedoor.config import Count, Rate, Seconds, declarative
+from firedoor.core.facts import lasted
 from firedoor.types import Severity
 
 __all__ = ["Assessment", "Exposure", "Harm", "SeverityCriteria", "assess", "worst"]
@@ -127,7 +128,7 @@ class SeverityCriteria:
         """The part time plays, in words; empty where it plays none."""
         if self.lasting is None:
             return ""
-        return f"one worse after {_lasted(self.lasting)} without containment"
+        return f"one worse after {lasted(self.lasting)} without containment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ def assess(
     lasts = rules.lasting is not None and exposure.seconds >= rules.lasting
     if lasts and not exposure.contained and measured is not Severity.SEV1:
         measured = _ORDER[_ORDER.index(measured) - 1]
-        reasons.insert(0, f"{measured}: not contained after {_lasted(exposure.seconds)}")
+        reasons.insert(0, f"{measured}: not contained after {lasted(exposure.seconds)}")
     severity = measured
     if previous is not None and not recovered:
         severity = worst([measured, previous])
@@ -208,9 +209,3 @@ def _by_share(exposure: Exposure, rules: SeverityCriteria) -> tuple[Severity, st
 
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
-
-
-def _lasted(seconds: float) -> str:
-    if seconds >= 7_200:
-        return f"{seconds / 3_600:.3g} h"
-    return f"{seconds / 60:.3g} min" if seconds >= 60 else f"{seconds:.3g} s"
