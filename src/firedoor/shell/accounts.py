@@ -54,11 +54,13 @@ class Settling:
 
     Attributes:
         hold: Its id.
+        lines: Its lines.
         amounts: What was spent, a figure per line.
         told: Given back with the balances afterwards.
     """
 
     hold: str
+    lines: Sequence[Line]
     amounts: tuple[int, ...]
     told: Any = None
 
@@ -288,7 +290,9 @@ class Accounts:
     def _settled(self, batch: list[Settling], answers: Sequence[Any]) -> None:
         for one, balances in zip(batch, answers, strict=True):
             if balances is None:
-                self._on_fault(LookupError("the store does not know a hold it had granted"))
+                # The store has lost what it knew; what was spent was spent all the same.
+                for line, spent in zip(one.lines, one.amounts, strict=True):
+                    self.post(line, spent)
             elif one.told is not None:
                 self._on_settled(one.told, balances)
 
@@ -353,7 +357,7 @@ class Accounts:
                     del self._shares[key]
             if idle and (share.spent or over):
                 with self._lock:
-                    self._due.settling.append(Settling(share.hold, (share.spent,)))
+                    self._due.settling.append(Settling(share.hold, (share.line,), (share.spent,)))
                 if not over:
                     self._wanted[key] = share.line
             elif self.store.renew([share.hold], _SHARE_LEASE)[0]:
@@ -378,7 +382,7 @@ class Accounts:
         with self._lock:
             shares, self._shares = self._shares, {}
             for share in shares.values():
-                self._due.settling.append(Settling(share.hold, (share.spent,)))
+                self._due.settling.append(Settling(share.hold, (share.line,), (share.spent,)))
         self.work()
 
     def snapshot(self) -> dict[str, Any]:

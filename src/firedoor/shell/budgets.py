@@ -561,6 +561,7 @@ class Purse:
             self._budgets.accounts.settle(
                 Settling(
                     self._call.record.id,
+                    [self._lines[index] for index in at],
                     tuple(spent[index] for index in at),
                     [(self._rules[index], self._keys[index]) for index in at],
                 )

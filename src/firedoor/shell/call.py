@@ -264,21 +264,27 @@ class Call:
         ladder = self.ladder
         if ladder is None:
             return self._only()
-        while (step := self._climb()) is not None:
-            if isinstance(step, Pause):
-                self.runtime.clock.sleep(step.seconds)
-            elif (attempt := self._attempt(step)) is not None:
-                if self.purse is not None and not self._funded(attempt):
-                    continue
-                live = ladder.limiter(attempt)
-                if live is None or ladder.seated(
-                    attempt,
-                    live,
-                    live.acquire(
-                        self.runtime.now(), journey=self.record.journey, deadline=ladder.deadline
-                    ),
-                ):
-                    return attempt
+        try:
+            while (step := self._climb()) is not None:
+                if isinstance(step, Pause):
+                    self.runtime.clock.sleep(step.seconds)
+                elif (attempt := self._attempt(step)) is not None:
+                    if self.purse is not None and not self._funded(attempt):
+                        continue
+                    live = ladder.limiter(attempt)
+                    if live is None or ladder.seated(
+                        attempt,
+                        live,
+                        live.acquire(
+                            self.runtime.now(),
+                            journey=self.record.journey,
+                            deadline=ladder.deadline,
+                        ),
+                    ):
+                        return attempt
+        except BaseException as error:
+            self.fail(error)  # cancelled while it waited, if it has not failed already
+            raise
         if self.ladder is None:
             return self._only()
         raise StopIteration
@@ -293,21 +299,27 @@ class Call:
                 return self._only()
             except StopIteration:
                 raise StopAsyncIteration from None
-        while (step := self._climb()) is not None:
-            if isinstance(step, Pause):
-                await self.runtime.clock.asleep(step.seconds)
-            elif (attempt := self._attempt(step)) is not None:
-                if self.purse is not None and not await self._afunded(attempt):
-                    continue
-                live = ladder.limiter(attempt)
-                if live is None or ladder.seated(
-                    attempt,
-                    live,
-                    await live.acquire_async(
-                        self.runtime.now(), journey=self.record.journey, deadline=ladder.deadline
-                    ),
-                ):
-                    return attempt
+        try:
+            while (step := self._climb()) is not None:
+                if isinstance(step, Pause):
+                    await self.runtime.clock.asleep(step.seconds)
+                elif (attempt := self._attempt(step)) is not None:
+                    if self.purse is not None and not await self._afunded(attempt):
+                        continue
+                    live = ladder.limiter(attempt)
+                    if live is None or ladder.seated(
+                        attempt,
+                        live,
+                        await live.acquire_async(
+                            self.runtime.now(),
+                            journey=self.record.journey,
+                            deadline=ladder.deadline,
+                        ),
+                    ):
+                        return attempt
+        except BaseException as error:
+            self.fail(error)
+            raise
         if self.ladder is None and not self._begun:
             return self._only()
         raise StopAsyncIteration
