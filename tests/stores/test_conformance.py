@@ -26,7 +26,7 @@ FAR = 4_000_000_000.0
 
 
 def line(key="day", amount=10, limit=100, floor=1, *, strict=True, enforce=True, expires=FAR):
-    return Line(key, limit, amount, floor, expires, strict=strict, enforce=enforce)
+    return Line(key, limit, amount, min(floor, amount), expires, strict=strict, enforce=enforce)
 
 
 def until(true, seconds=20.0):

@@ -24,7 +24,10 @@ def open_store(url: str, clock: Clock = SYSTEM_CLOCK) -> Store:
         ConfigurationError: If the scheme is not known, the store's extra is not installed, or the
             store cannot be reached.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigurationError(f"state: not a URL ({error}): use one of {_SCHEMES}") from None
     # Drivers are imported when they are asked for: redis is an extra, and neither is free.
     match parts.scheme:
         case "memory":

@@ -24,7 +24,14 @@ import redis.exceptions
 import redis.retry
 
 from firedoor.clock import SYSTEM_CLOCK, Clock
-from firedoor.core.budget import Answer, Balance, Line, Settlement
+from firedoor.core.budget import (
+    Answer,
+    Balance,
+    Line,
+    Settlement,
+    check_lines,
+    check_settlements,
+)
 from firedoor.errors import ConfigurationError, StoreError
 from firedoor.stores import scripts
 from firedoor.stores.base import OnChange, OnError, Settled
@@ -41,6 +48,9 @@ ASYNC_CONNECTIONS = 32
 _FAILURES = (redis.exceptions.RedisError, OSError, RuntimeError)
 _BACKOFF = redis.backoff.ExponentialBackoff(cap=0.05, base=0.005)
 _RETRIES = 2
+_REFUSED = (redis.exceptions.ConnectionError,)
+"""What is tried again: a connection that broke. Who waited in vain has waited long enough."""
+
 _SLICE = 0.2
 """Seconds a watcher sleeps before it looks whether it was stopped."""
 
@@ -78,6 +88,7 @@ class RedisStore:
     shared = True
 
     def __init__(self, url: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        shown = _shown(url)
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query))
         namespace = query.pop("namespace", "firedoor")
@@ -102,13 +113,13 @@ class RedisStore:
             client: Any = redis
             kind = client.RedisCluster if cluster else client.Redis
             self._client: Any = kind.from_url(
-                self._url, retry=redis.retry.Retry(_BACKOFF, _RETRIES), **self._options
+                self._url, retry=redis.retry.Retry(_BACKOFF, _RETRIES, _REFUSED), **self._options
             )
             self._call(_COUNTERS, self._keys, ["-"])
         except (StoreError, ValueError, TypeError, redis.exceptions.RedisError) as error:
             cause = error.__cause__ or error
             raise ConfigurationError(
-                f"state={_shown(url)!r}: the server cannot be used "
+                f"state={shown!r}: the server cannot be used "
                 f"({type(cause).__name__}: {cause}): start it, or correct the address, the "
                 "credentials or the options"
             ) from cause
@@ -161,11 +172,15 @@ class RedisStore:
         return self._settled(await self._acall(_SETTLE, self._keys, _settle_args(settlements)))
 
     def _answer(self, reply: list[int]) -> Answer:
+        if reply[0] == -2:
+            raise ValueError("the hold has other counters, or another order of them")
         self._hear(reply[1])
         verdict = reply[0]
         return Answer(verdict == 0, verdict - 1 if verdict > 0 else None, _balances(reply[2:]))
 
     def _settled(self, reply: list[int]) -> Settled:
+        if reply[0] == -2:
+            raise ValueError("a hold has more or fewer lines than amounts were given")
         self._hear(reply[0])
         found: list[tuple[Balance, ...] | None] = []
         at = 1
@@ -229,7 +244,7 @@ class RedisStore:
         loop = asyncio.get_running_loop()
         held = self._loops.get(loop)
         if held is None:
-            retry = redis.asyncio.retry.Retry(_BACKOFF, _RETRIES)
+            retry = redis.asyncio.retry.Retry(_BACKOFF, _RETRIES, _REFUSED)
             client: Any
             if self._cluster:
                 client = redis.asyncio.RedisCluster.from_url(
@@ -298,6 +313,7 @@ def _ms(seconds: float) -> int:
 
 
 def _reserve_args(hold: str, lines: Sequence[Line], lease: float) -> list[Any]:
+    check_lines(lines)
     args: list[Any] = [hold, _ms(lease)]
     for line in lines:
         flags = (1 if line.strict else 0) + (2 if line.enforce else 0)
@@ -307,6 +323,7 @@ def _reserve_args(hold: str, lines: Sequence[Line], lease: float) -> list[Any]:
 
 
 def _settle_args(settlements: Sequence[Settlement]) -> list[Any]:
+    check_settlements(settlements)
     args: list[Any] = []
     for hold, actual in settlements:
         args += (hold, len(actual), *actual)
@@ -323,8 +340,15 @@ def _board(found: Sequence[bytes | None]) -> tuple[int, str]:
 
 
 def _shown(url: str) -> str:
-    """The address without its password."""
+    """The address alone, without credentials and options.
+
+    Raises:
+        ConfigurationError: If the two cannot be told apart.
+    """
     parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return url.replace(f":{parts.password}@", ":***@")
+    if "@" in parts.path + parts.query + parts.fragment:
+        raise ConfigurationError(
+            f"state='{parts.scheme}://...': an @ stands after the address: write / ? # and @ in "
+            "user and password as %2F %3F %23 and %40"
+        )
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

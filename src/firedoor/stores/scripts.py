@@ -45,8 +45,10 @@ local function sweep()
     local hold = packed and cmsgpack.unpack(packed)
     if hold and hold[1] == 'L' then
       for i = 2, #hold, 3 do
-        redis.call('HINCRBY', counters, hold[i] .. '|h', -hold[i + 1])
-        redis.call('HINCRBY', counters, hold[i] .. '|s', hold[i + 2])
+        if hold[i + 1] > 0 then -- else the counter may be forgotten, and nothing is to be said
+          redis.call('HINCRBY', counters, hold[i] .. '|h', -hold[i + 1])
+          redis.call('HINCRBY', counters, hold[i] .. '|s', hold[i + 2])
+        end
       end
       hold[1] = 'X'
       redis.call('HSET', holds, id, cmsgpack.pack(hold))
@@ -65,7 +67,7 @@ RESERVE = (
     + """
 -- ARGV: id, lease in ms, then of each line: key, limit, amount, floor, expires in ms, flags
 -- (1 strict, 2 enforced). Answers 0 held, -1 over, or the number of the refusing line; the time;
--- settled and held of each line.
+-- settled and held of each line. An answer of -2 alone: the hold is there with other counters.
 local id, lease = ARGV[1], tonumber(ARGV[2])
 local fields = {}
 for i = 3, #ARGV, 6 do
@@ -75,6 +77,16 @@ end
 local found = redis.call('HMGET', counters, unpack(fields))
 local packed = redis.call('HGET', holds, id)
 local before = packed and cmsgpack.unpack(packed)
+if before then
+  if #before - 1 ~= (#ARGV - 2) / 2 then
+    return {-2}
+  end
+  for i = 3, #ARGV, 6 do
+    if before[(i + 1) / 2] ~= ARGV[i] then
+      return {-2}
+    end
+  end
+end
 local verdict = 0
 if before and before[1] ~= 'L' then
   verdict = -1
@@ -124,34 +136,44 @@ SETTLE = (
     _COMMON
     + """
 -- ARGV: of each settlement: id, number of lines, what was spent on each. Answers the time, then of
--- each settlement -1 if it is not known, or the number of lines and settled and held of each.
-local answer, i = {now}, 1
+-- each settlement -1 if it is not known, or the number of lines and settled and held of each. An
+-- answer of -2 alone: the numbers of lines do not agree, and nothing was settled.
+local known, i = {}, 1
 while i <= #ARGV do
   local id, count = ARGV[i], tonumber(ARGV[i + 1])
-  local packed = redis.call('HGET', holds, id)
-  if not packed then
+  local packed = not known[id] and redis.call('HGET', holds, id)
+  if packed then
+    known[id] = cmsgpack.unpack(packed)
+  end
+  if known[id] and #known[id] ~= 3 * count + 1 then
+    return {-2}
+  end
+  i = i + 2 + count
+end
+local answer = {now}
+i = 1
+while i <= #ARGV do
+  local id, count = ARGV[i], tonumber(ARGV[i + 1])
+  local hold = known[id]
+  if not hold then
     answer[#answer + 1] = -1
   else
-    local hold = cmsgpack.unpack(packed)
     local state = hold[1]
     answer[#answer + 1] = count
     for line = 1, count do
       local key, amount, floor = hold[3 * line - 1], hold[3 * line], hold[3 * line + 1]
       local settled, held = key .. '|s', key .. '|h'
-      if state == 'L' then
-        answer[#answer + 1] = redis.call('HINCRBY', counters, settled, ARGV[i + 1 + line])
-        answer[#answer + 1] = redis.call('HINCRBY', counters, held, -amount)
-      else
-        if state == 'X' then
-          local late = ARGV[i + 1 + line] - floor
-          redis.call('HINCRBY', counters, settled, late)
-          redis.call('HINCRBY', counters, held, 0)
-          if not redis.call('ZSCORE', expiring, key) then
-            redis.call('ZADD', expiring, now, key)
-          end
-        end
+      if state == 'S' then
         answer[#answer + 1] = tonumber(redis.call('HGET', counters, settled) or 0)
         answer[#answer + 1] = tonumber(redis.call('HGET', counters, held) or 0)
+      else
+        local live, spent = state == 'L', ARGV[i + 1 + line]
+        answer[#answer + 1] = redis.call('HINCRBY', counters, settled, live and spent or spent - floor)
+        answer[#answer + 1] = redis.call('HINCRBY', counters, held, live and -amount or 0)
+        if not live or amount == 0 then
+          -- It may have been forgotten meanwhile, and is to be forgotten again.
+          redis.call('ZADD', expiring, 'NX', now, key)
+        end
       end
     end
     if state ~= 'S' then

@@ -1,7 +1,7 @@
 """The store of one host: a SQLite file that many processes share.
 
-Every operation is one `BEGIN IMMEDIATE` transaction over a connection that nobody else uses
-meanwhile. The write-ahead log lets readers go on beside the one writer; a commit survives the end
+Every operation is one `BEGIN IMMEDIATE` transaction. A process has one connection, and its threads
+wait for each other on a lock, which wakes them; between processes SQLite can only poll. The write-ahead log lets readers go on beside the one writer; a commit survives the end
 of the process, and the end of the machine but for the last moments (`synchronous=NORMAL`).
 """
 
@@ -14,6 +14,7 @@ import os
 import pathlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,6 +27,8 @@ from firedoor.core.budget import (
     HoldState,
     Line,
     Settlement,
+    check_lines,
+    check_settlements,
 )
 from firedoor.errors import ConfigurationError, StoreError
 from firedoor.stores.base import OnChange, OnError, Settled
@@ -34,7 +37,9 @@ from firedoor.stores.watching import follow
 __all__ = ["SQLiteStore"]
 
 BUSY_TIMEOUT = 5.0
-"""Seconds to wait for another process's transaction; they take about a millisecond."""
+"""Seconds to wait for others' transactions; one takes a fraction of a millisecond."""
+
+_RETRY = 0.01
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS firedoor_counter (
@@ -64,7 +69,7 @@ class SQLiteStore:
     Args:
         path: The file; made if it is not there.
         clock: Whose wall time decides on leases and windows; one for the whole host.
-        busy_timeout: Seconds to wait for another process's transaction.
+        busy_timeout: Seconds to wait for others' transactions before `StoreError`.
 
     Raises:
         ConfigurationError: If the file cannot be used.
@@ -83,21 +88,18 @@ class SQLiteStore:
         self._clock = clock
         self._busy_timeout = busy_timeout
         self._lock = threading.Lock()
-        self._idle: list[sqlite3.Connection] = []
+        self._starting = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._process = os.getpid()
         try:
-            connection = self._connect()
-            # A schema change takes the lock even where there is nothing to change.
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript(_SCHEMA)
+            self._connection = self._prepare()
         except sqlite3.Error as error:
             raise ConfigurationError(
                 f"sqlite store {str(self.path)!r} cannot be used ({error}): give a file in a "
                 "directory that exists and may be written to; an absolute path has four slashes, "
                 "as in sqlite:////var/lib/app/firedoor.db"
             ) from error
-        self._idle.append(connection)
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {str(self.path)!r}>"
@@ -110,15 +112,20 @@ class SQLiteStore:
 
     def reserve(self, hold: str, lines: Sequence[Line], lease: float) -> Answer:
         """See `Store.reserve`."""
+        check_lines(lines)
         with self._transaction() as sql:
             now = self.now()
             _sweep(sql, now)
             row = sql.execute(
                 "SELECT state, parts FROM firedoor_hold WHERE id = ?", (hold,)
             ).fetchone()
-            if row is not None and row[0] != HoldState.LIVE:
-                return Answer(False, None, _balances(sql, [line.key for line in lines]))
-            had = [part[1] for part in json.loads(row[1])] if row else [0] * len(lines)
+            before = json.loads(row[1]) if row else []
+            if row is not None:
+                if [part[0] for part in before] != [line.key for line in lines]:
+                    raise ValueError(f"hold {hold!r} has other counters, or another order of them")
+                if row[0] != HoldState.LIVE:
+                    return Answer(False, None, _balances(sql, [line.key for line in lines]))
+            had = [part[1] for part in before] if before else [0] * len(lines)
             for index, (line, already) in enumerate(zip(lines, had, strict=True)):
                 balance = _balance(sql, line.key)
                 if not line.fits(balance.settled, balance.held, already):
@@ -152,6 +159,7 @@ class SQLiteStore:
 
     def settle(self, settlements: Sequence[Settlement]) -> Settled:
         """See `Store.settle`."""
+        check_settlements(settlements)
         with self._transaction() as sql:
             now = self.now()
             _sweep(sql, now)
@@ -184,7 +192,7 @@ class SQLiteStore:
 
     def board(self) -> tuple[int, str]:
         """See `Store.board`."""
-        with self._connection() as sql:
+        with self._exclusive() as sql:
             return _board(sql)
 
     def swap_board(self, expected: int, text: str) -> int | None:
@@ -204,16 +212,17 @@ class SQLiteStore:
         return follow(lambda: _BoardFile(self), on_change, on_error, poll=poll)
 
     def close(self) -> None:
-        """Close the connections and end the threads."""
-        with self._lock:
+        """Close the connection and end the thread."""
+        with self._starting:
             executor, self._executor = self._executor, None
-            idle, self._idle = self._idle, []
         if executor is not None:
             executor.shutdown()
-        for connection in idle:
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
             connection.close()
 
-    # Connections ---------------------------------------------------------------------------
+    # The connection ------------------------------------------------------------------------
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -225,26 +234,49 @@ class SQLiteStore:
         connection.execute("PRAGMA synchronous=NORMAL")
         return connection
 
+    def _prepare(self) -> sqlite3.Connection:
+        connection = self._connect()
+        ends = time.monotonic() + self._busy_timeout
+        while True:
+            try:
+                # Two processes that change the mode at once do not wait for each other.
+                connection.execute("PRAGMA journal_mode=WAL")
+                # A schema change takes the lock even where there is nothing to change.
+                connection.executescript(_SCHEMA)
+                return connection
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > ends:
+                    connection.close()
+                    raise
+                time.sleep(_RETRY)
+            except sqlite3.Error:
+                connection.close()
+                raise
+
     @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def _exclusive(self) -> Iterator[sqlite3.Connection]:
         if self._process != os.getpid():
             self._after_fork()
-        connection = None
+        lock = self._lock
+        if not lock.acquire(timeout=self._busy_timeout):
+            raise StoreError(f"sqlite store {str(self.path)!r}: other threads do not let go of it")
         try:
-            connection = self._idle.pop() if self._idle else self._connect()
-            yield connection
+            if self._connection is None:
+                self._connection = self._connect()
+            yield self._connection
         except sqlite3.Error as error:
+            # Whatever state it is in, a new one is in a better.
+            connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
-                connection = None
             raise StoreError(f"sqlite store {str(self.path)!r}: {error}") from error
         finally:
-            if connection is not None:
-                self._idle.append(connection)
+            lock.release()
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._connection() as connection:
+        with self._exclusive() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -257,16 +289,17 @@ class SQLiteStore:
     def _threads(self) -> ThreadPoolExecutor:
         if self._process != os.getpid():
             self._after_fork()
-        with self._lock:
+        with self._starting:  # never held for long: an event loop comes by here
             if self._executor is None:
-                # Writers wait for each other anyway.
-                self._executor = ThreadPoolExecutor(2, thread_name_prefix="firedoor-sqlite")
+                self._executor = ThreadPoolExecutor(1, thread_name_prefix="firedoor-sqlite")
             return self._executor
 
     def _after_fork(self) -> None:
-        _INHERITED.extend(self._idle)
+        if self._connection is not None:
+            _INHERITED.append(self._connection)
         self._lock = threading.Lock()
-        self._idle = []
+        self._starting = threading.Lock()
+        self._connection = None
         self._executor = None
         self._process = os.getpid()
 
@@ -318,6 +351,8 @@ def _settle(
     if row is None:
         return None
     state, parts = row[0], json.loads(row[1])
+    if len(parts) != len(actual):
+        raise ValueError(f"hold {hold!r}: {len(actual)} amounts, {len(parts)} lines")
     if state != HoldState.SETTLED:
         for (key, amount, floor), spent in zip(parts, actual, strict=True):
             sql.execute("INSERT OR IGNORE INTO firedoor_counter VALUES (?, 0, 0, ?)", (key, now))
