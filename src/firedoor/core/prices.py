@@ -22,6 +22,8 @@ DEFAULT_OUTPUT = 4096
 
 _PICO = 1_000_000
 
+_new: Any = tuple.__new__  # a named tuple's own goes through a function, at three times the cost
+
 Number = Decimal | int | float | str
 
 
@@ -126,13 +128,15 @@ class Price:
 
     def worst(self, input_tokens: int, output_tokens: int) -> int:
         """Micro-dollars at the most, whatever the provider's cache does."""
-        worst = (
+        total = (
             self._dearest_input * input_tokens + self._dearest_output * output_tokens + self._call
         )
-        if self.above is not None and input_tokens > self.above[0]:
-            # The estimate is an upper bound: the real prompt may be short enough for the base.
-            return max(-(-worst // _PICO), self.above[1].worst(input_tokens, output_tokens))
-        return -(-worst // _PICO)
+        worst = -(-total // _PICO)
+        above = self.above
+        if above is None or input_tokens <= above[0]:
+            return worst
+        # The tokens are an upper bound: the real prompt may be short enough for the base.
+        return max(worst, above[1].worst(input_tokens, output_tokens))
 
     def cost(self, input_tokens: int, output_tokens: int, cached: int, written: int) -> int:
         """Micro-dollars of a call; `cached` and `written` are parts of `input_tokens`."""
@@ -173,16 +177,11 @@ def worst_case(
     input_tokens: int, output_cap: int, price: Price | None, assumed: Price | None = None
 ) -> Estimate:
     """What a call of this size costs at the most."""
-    if price is None:
-        return Estimate(input_tokens, output_cap, None, None, None, assumed)
-    return Estimate(
-        input_tokens,
-        output_cap,
-        price.worst(input_tokens, output_cap),
-        price.worst(input_tokens, 0),
-        price,
-        assumed,
-    )
+    most = least = None
+    if price is not None:
+        most, least = price.worst(input_tokens, output_cap), price.worst(input_tokens, 0)
+    made: Estimate = _new(Estimate, (input_tokens, output_cap, most, least, price, assumed))
+    return made
 
 
 def actual(
