@@ -48,6 +48,7 @@ _TIMES = {
 }
 FACTS: Final[Mapping[str, str]] = {
     "incident": "the incident's id",
+    "where": "the journey, or all of the service",
     "incident_class": "the class in words, or unknown",
     "contributing": "classes that contribute",
     "signals": "names of the signals",
@@ -75,6 +76,7 @@ def facts(incident: object) -> dict[str, str]:
     known = _exact(incident)
     # Of an incident that exists, no class is a verdict: unknown, not "not known yet".
     known["incident_class"] = _words(read(incident, "incident_class") or "unknown")
+    known["where"] = known["journey"] or (known["service"] and f"all of {known['service']}")
     known["contributing"] = ", ".join(map(_words, _items(incident, "contributing")))
     known["signals"] = ", ".join(map(_text, _items(incident, "signals")))
     known["evidence"] = "; ".join(_figures(e) for e in _items(incident, "evidence")[:3])
@@ -179,7 +181,7 @@ def _moment(value: Any) -> str:
     if not isinstance(value, int | float) or not math.isfinite(value):
         return ""
     try:
-        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (OverflowError, OSError, ValueError):
         return ""
 

@@ -23,8 +23,8 @@ _LABEL: Final = 10
 _NARROW: Final = 40
 """Columns below which labels get no column of their own."""
 
-_FIRST_LINES: Final = 3
-"""Lines the first action keeps before any other section gets a second one."""
+_ROLLBACK_LINES: Final = 9
+"""Three options with a command on two lines each."""
 
 _TOKEN = re.compile(r"(?:[^\s\"']|\"[^\"]*\"|'[^']*'|[\"'])+")
 
@@ -34,33 +34,38 @@ class _Section:
     """One part of the page.
 
     Attributes:
-        label: What stands before it.
         blocks: Its lines. Of a block that is whole, no part is ever shown alone.
         worth: Its place when lines are given out; the least is served first.
-        least: Lines it gets before the others get a second one.
+        least: Lines it gets, in that order, once every section has one.
     """
 
-    label: str
     blocks: tuple[tuple[bool, tuple[str, ...]], ...]
     worth: int
-    least: int = 1
+    least: int
 
     @property
     def size(self) -> int:
         return sum(len(lines) for _, lines in self.blocks)
 
-    def cut(self, room: int, width: int) -> list[str]:
-        """Its first lines, at most `room`; what is missing is marked on the last one."""
-        kept: list[str] = []
+    def grown(self, size: int, most: int) -> int:
+        """The next number of lines above `size` that it can be shown in; `size` if over `most`."""
+        start = 0
         for whole, lines in self.blocks:
+            end = start + len(lines)
+            if size < end:
+                longer = end if whole else size + 1
+                return longer if longer <= most else size
+            start = end
+        return size
+
+    def cut(self, room: int, width: int) -> list[str]:
+        """Its first `room` lines; a text that goes on is marked."""
+        kept: list[str] = []
+        for _, lines in self.blocks:
             left = room - len(kept)
-            if len(lines) <= left:
-                kept += lines
-            elif not whole and left:
-                kept += [*lines[: left - 1], clip(lines[left - 1], width - 4) + " ..."]
-                break
-            else:
-                break
+            kept += lines[:left]
+            if len(lines) > left > 0:
+                kept[-1] = clip(f"{kept[-1]} ...", width)
         return kept
 
 
@@ -68,54 +73,57 @@ def render(runbook: Runbook, width: int, height: int, incident: object) -> str:
     """One screen. See `Runbook.render`."""
     width, height = max(1, width), max(1, height)
     sections = _sections(runbook, width, incident)
-    lines: list[str] = []
     wanted = sum(section.size for section in sections)
-    if wanted <= height:
-        for section in sections:
-            lines += section.cut(section.size, width)
-    else:
-        room = _rooms(sections, max(1, height - 1))
-        for section, given in zip(sections, room, strict=True):
-            lines += section.cut(given, width)
-        if len(lines) < height:
-            lines.append(f"({wanted - len(lines)} lines cut: the Markdown form has them all)")
-    return "\n".join(clip(line, width) for line in lines[:height])
+    room = _rooms(sections, height if wanted <= height else max(1, height - 1))
+    lines: list[str] = []
+    for section, given in zip(sections, room, strict=True):
+        lines += section.cut(given, width)
+    if len(lines) < wanted and len(lines) < height:
+        lines.append(f"({wanted - len(lines)} lines cut: the Markdown form has them all)")
+    return "\n".join(clip(line, width).rstrip() for line in lines)
 
 
 def _rooms(sections: list[_Section], height: int) -> list[int]:
-    """How many lines each section gets."""
+    """How many lines each section gets, `height` at most in all."""
     given = [0] * len(sections)
     order = sorted(range(len(sections)), key=lambda index: sections[index].worth)
+
+    def grow(index: int) -> bool:
+        before = given[index]
+        given[index] = sections[index].grown(before, before + height - sum(given))
+        return given[index] > before
+
     for index in order:
-        given[index] = min(sections[index].least, sections[index].size, height - sum(given))
-    while sum(given) < height:
-        for index in order:
-            if given[index] < sections[index].size and sum(given) < height:
-                given[index] += 1
+        grow(index)
+    for index in order:
+        while given[index] < sections[index].least and grow(index):
+            pass
+    growing = True
+    while growing:
+        growing = sum(grow(index) for index in order) > 0  # a round serves every section
     return given
 
 
 def _sections(runbook: Runbook, width: int, incident: object) -> list[_Section]:
     known = facts(incident)
     made = _Maker(width)
-    first = made.text("DO FIRST", [fill(runbook.first_action, known)], 0, least=_FIRST_LINES)
-    sections = [first]
-    done = known.get("actions")
+    sections = [made.text("DO FIRST", [fill(runbook.first_action, known)], 0, least=3)]
     if incident is not None:
-        sections.append(made.text("DONE", [done or "nothing by itself so far"], 3))
+        done = known.get("actions", "nothing by itself so far")
+        sections.append(made.text("DONE", [done], 3))
     elif runbook.actions:
         sections.append(made.text("THEN", [_ladder(runbook)], 8))
-    sections.append(made.text("CLASS", [_headline(runbook, known, incident)], 1))
+    sections.append(made.text("CLASS", [_headline(runbook, known, incident)], 1, least=2))
     if "evidence" in known:
         sections.append(made.text("SEEN", [known["evidence"]], 6))
-    sections += [
-        made.text("SEVERITY", _severities(runbook, incident), 4),
-        made.text("CALL", [_owners(runbook, known)], 2),
+    return [
+        *sections,
+        made.text("SEVERITY", [_severity(runbook, incident)], 4, least=2),
+        made.text("CALL", [_owners(runbook, known)], 2, least=2),
         made.rollback(runbook, incident),
-        made.text("TELL USERS", runbook.communicate(incident).splitlines(), 7),
-        made.text("CLOSE WHEN", [f"[ ] {check}" for check in runbook.closure], 7),
+        made.text("TELL USERS", runbook.communicate(incident).splitlines(), 7, least=2),
+        made.text("CLOSE WHEN", [f"[ ] {check}" for check in runbook.closure], 7, least=2),
     ]
-    return sections
 
 
 class _Maker:
@@ -131,7 +139,7 @@ class _Maker:
         blocks: list[tuple[bool, tuple[str, ...]]] = []
         for paragraph in paragraphs:
             blocks.append((False, tuple(self._wrapped(label if not blocks else "", paragraph))))
-        return _Section(label, tuple(blocks), worth, least)
+        return _Section(tuple(blocks), worth, least)
 
     def rollback(self, runbook: Runbook, incident: object) -> _Section:
         blocks: list[tuple[bool, tuple[str, ...]]] = []
@@ -142,7 +150,7 @@ class _Maker:
                 (False, tuple(self._wrapped(label, said, hang="   "))),
                 (True, tuple(self._command(fill_command(option.command, incident)))),
             ]
-        return _Section("ROLL BACK", tuple(blocks), 5, least=2)
+        return _Section(tuple(blocks), 5, _ROLLBACK_LINES)
 
     def _wrapped(self, label: str, text: str, *, hang: str = "") -> list[str]:
         begin = self._indent
@@ -158,7 +166,14 @@ class _Maker:
         sign, more = ("$ ", " \\") if shell else (">>> ", "")
         begin = self._indent + "   "
         room = self._width - columns(begin) - len(sign) - len(more)
-        tokens = _TOKEN.findall(command)
+        tokens: list[str] = []
+        for token in _TOKEN.findall(command):
+            # An option stays with its value where there is room for both.
+            pair = f"{tokens[-1]} {token}" if tokens else token
+            if tokens and tokens[-1][0] in "-[" and " " not in tokens[-1] and columns(pair) <= room:
+                tokens[-1] = pair
+            else:
+                tokens.append(token)
         if not tokens or any(columns(token) > room for token in tokens):
             return wrap("(its command is too long for this screen)", self._width, first=begin)
         lines, line = [], tokens[0]
@@ -186,17 +201,9 @@ def _headline(runbook: Runbook, known: dict[str, str], incident: object) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _severities(runbook: Runbook, incident: object) -> list[str]:
+def _severity(runbook: Runbook, incident: object) -> str:
     now = None if incident is None else read(incident, "severity")
-    lines = {
-        severity: f"{severity}{' NOW' if severity == now else ''}: {said}"
-        for severity, said in runbook.severity.describe().items()
-    }
-    worsens = runbook.severity.worsens()
-    if worsens:
-        lines[Severity.SEV4] += f"; {worsens}"
-    # The one in force is the last to be cut.
-    return [lines[severity] for severity in sorted(lines, key=lambda s: (s != now, s))]
+    return (f"now {now}. " if now in set(Severity) else "") + runbook.severity.brief()
 
 
 def _owners(runbook: Runbook, known: dict[str, str]) -> str:
@@ -225,7 +232,8 @@ def markdown(runbook: Runbook, incident: object) -> str:
         for label, name in (("Seen", "evidence"), ("Done", "actions")):
             if name in known:
                 parts.append(f"**{label}:** {_plain(known[name])}")
-    parts += ["## Severity", _bullets(_severities(runbook, incident))]
+    severities = [f"{name}: {said}" for name, said in runbook.severity.describe().items()]
+    parts += ["## Severity", _bullets([*severities, runbook.severity.worsens()])]
     parts += ["## Call", _bullets(_owners(runbook, known).split("; "))]
     parts.append("## Roll back")
     for number, option in enumerate(runbook.rollback, 1):
@@ -246,7 +254,7 @@ def markdown(runbook: Runbook, incident: object) -> str:
 
 
 def _bullets(lines: list[str]) -> str:
-    return "\n".join(f"- {_plain(line)}" for line in lines)
+    return "\n".join(f"- {_plain(line)}" for line in lines if line)
 
 
 def _plain(text: str) -> str:

@@ -124,6 +124,20 @@ class SeverityCriteria:
             said[severity] = ", or ".join(parts)
         return said
 
+    def brief(self) -> str:
+        """All of it in two or three short sentences."""
+        shares = (self.sev1_share, self.sev2_share, self.sev3_share)
+        parts = []
+        for severity, share in zip(_ORDER, (*shares, None), strict=True):
+            harms = [h.value for h in reversed(Harm) if self.of_harm(h) is severity]
+            least = "less" if share is None else f"from {_percent(share)}"
+            parts.append(", ".join([f"{severity} {least}", *harms]))
+        worsens = self.worsens()
+        return (
+            f"{'; '.join(parts)}; of a critical journey, one less on others."
+            f"{f' {worsens.capitalize()}.' if worsens else ''}"
+        )
+
     def worsens(self) -> str:
         """The part time plays, in words; empty where it plays none."""
         if self.lasting is None:
