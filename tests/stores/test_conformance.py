@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 
 from firedoor.core.budget import LARGEST, Answer, Balance, Ledger, Line
 from firedoor.stores import open_store
+from support.waiting import until
 
 FAR = 4_000_000_000.0
 """A time after which counters may be forgotten that no test lives to see."""
@@ -27,14 +28,6 @@ FAR = 4_000_000_000.0
 
 def line(key="day", amount=10, limit=100, floor=1, *, strict=True, enforce=True, expires=FAR):
     return Line(key, limit, amount, min(floor, amount), expires, strict=strict, enforce=enforce)
-
-
-def until(true, seconds=20.0):
-    """Ask a store until it says so; its clock is its own, and so cannot be moved."""
-    ends = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < ends
-        threading.Event().wait(0.01)
 
 
 class TestReserving:

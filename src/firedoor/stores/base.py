@@ -1,20 +1,44 @@
-"""What every store does, for budgets and for the switchboard. One conformance suite runs on all.
+"""What every store does, for budgets, for the switchboard and for the processes of a fleet.
 
-The values that go in and out, and the rules of counters and holds, are those of
-`firedoor.core.budget`. The board is one versioned text with compare-and-set, for the switches.
+One conformance suite runs on all. The values that go in and out, and the rules of counters and
+holds, are those of `firedoor.core.budget`. The board is one versioned text with compare-and-set,
+for the switches. A space is where processes let each other read what each has to say; a claim
+makes one of them the only one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from firedoor.core.budget import Answer, Balance, Line, Settlement
 
-__all__ = ["Answer", "Balance", "Line", "OnChange", "OnError", "Settled", "Settlement", "Store"]
+__all__ = [
+    "Answer",
+    "Balance",
+    "Line",
+    "OnChange",
+    "OnError",
+    "Settled",
+    "Settlement",
+    "Store",
+    "check_ttl",
+]
 
 Settled = tuple[tuple[Balance, ...] | None, ...]
 """For each settlement the balances of its lines afterwards, or None if the hold is not known."""
+
+
+def check_ttl(ttl: float) -> None:
+    """Raise `ValueError` for a time to live that is none.
+
+    Raises:
+        ValueError: If it is not a positive, finite number of seconds.
+    """
+    if not 0 < ttl < math.inf:
+        raise ValueError(f"ttl={ttl!r}: give seconds, more than 0 and finite")
+
 
 OnChange = Callable[[int, str], None]
 OnError = Callable[[Exception], None]
@@ -90,6 +114,35 @@ class Store(Protocol):
         seconds, and the board that is there at first is told of as well. `on_error` is told when
         the store cannot be reached; watching goes on and recovers by itself.
         """
+        ...
+
+    def publish(self, space: str, member: str, text: str, ttl: float) -> None:
+        """Let everybody read `text` under the member's name in a space, for `ttl` seconds.
+
+        It takes the place of what the member said before. Spaces need no declaring.
+
+        Raises:
+            ValueError: As `check_ttl`.
+        """
+        ...
+
+    def members(self, space: str) -> Mapping[str, str]:
+        """What each member of a space says, of those whose time is not over, by member."""
+        ...
+
+    def claim(self, name: str, owner: str, ttl: float) -> bool:
+        """Be the one who does what has this name, for `ttl` seconds from now.
+
+        Returns:
+            Whether `owner` holds it now: nobody did, or `owner` itself, whose time begins anew.
+
+        Raises:
+            ValueError: As `check_ttl`.
+        """
+        ...
+
+    def release(self, name: str, owner: str) -> None:
+        """Give a claim back; nothing happens if `owner` does not hold it."""
         ...
 
     def close(self) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from firedoor.clock import SYSTEM_CLOCK, Clock
 from firedoor.core.budget import Answer, Balance, Ledger, Line, Settlement
-from firedoor.stores.base import OnChange, OnError, Settled
+from firedoor.stores.base import OnChange, OnError, Settled, check_ttl
 
 __all__ = ["MemoryStore"]
 
 
 class MemoryStore:
-    """Counters and board in this process. Thread-safe; never raises `StoreError`.
+    """Everything in this process. Thread-safe; never raises `StoreError`.
 
     A forked child goes on with a copy of its own.
     """
@@ -29,6 +29,8 @@ class MemoryStore:
         # Bound once: the lookups would be a sixth of the cost of a hold.
         self._reserve, self._settle = ledger.reserve, ledger.settle
         self._board = (0, "")
+        self._spaces: dict[str, dict[str, tuple[float, str]]] = {}
+        self._claims: dict[str, tuple[float, str]] = {}
         self._watchers: tuple[tuple[OnChange, OnError], ...] = ()
         _STORES.add(self)
 
@@ -108,8 +110,48 @@ class MemoryStore:
 
         return stop
 
+    def publish(self, space: str, member: str, text: str, ttl: float) -> None:
+        """See `Store.publish`."""
+        check_ttl(ttl)
+        now = self.now()
+        with self._lock:
+            self._spaces[space] = {
+                **_live(self._spaces.get(space, {}), now),
+                member: (now + ttl, text),
+            }
+
+    def members(self, space: str) -> Mapping[str, str]:
+        """See `Store.members`."""
+        now = self.now()
+        with self._lock:
+            live = _live(self._spaces.pop(space, {}), now)
+            if live:
+                self._spaces[space] = live
+        return {member: text for member, (_, text) in live.items()}
+
+    def claim(self, name: str, owner: str, ttl: float) -> bool:
+        """See `Store.claim`."""
+        check_ttl(ttl)
+        now = self.now()
+        with self._lock:
+            self._claims = _live(self._claims, now)
+            _, holder = self._claims.setdefault(name, (0.0, owner))
+            if holder == owner:
+                self._claims[name] = (now + ttl, owner)
+            return holder == owner
+
+    def release(self, name: str, owner: str) -> None:
+        """See `Store.release`."""
+        with self._lock:
+            if self._claims.get(name, (0.0, ""))[1] == owner:
+                del self._claims[name]
+
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _live(told: dict[str, tuple[float, str]], now: float) -> dict[str, tuple[float, str]]:
+    return {name: one for name, one in told.items() if one[0] > now}
 
 
 _STORES: weakref.WeakSet[MemoryStore] = weakref.WeakSet()

@@ -34,7 +34,7 @@ from firedoor.core.budget import (
 )
 from firedoor.errors import ConfigurationError, StoreError
 from firedoor.stores import scripts
-from firedoor.stores.base import OnChange, OnError, Settled
+from firedoor.stores.base import OnChange, OnError, Settled, check_ttl
 from firedoor.stores.watching import follow
 
 __all__ = ["RedisStore"]
@@ -68,6 +68,10 @@ _SETTLE = _Script(scripts.SETTLE)
 _RENEW = _Script(scripts.RENEW)
 _COUNTERS = _Script(scripts.COUNTERS)
 _SWAP_BOARD = _Script(scripts.SWAP_BOARD)
+_PUBLISH = _Script(scripts.PUBLISH)
+_MEMBERS = _Script(scripts.MEMBERS)
+_CLAIM = _Script(scripts.CLAIM)
+_RELEASE = _Script(scripts.RELEASE)
 
 
 class RedisStore:
@@ -97,7 +101,7 @@ class RedisStore:
         self._where = parts.hostname or parts.path
         self._clock = clock
         self._offset = 0.0
-        tag = f"{{{namespace}}}:"
+        self._tag = tag = f"{{{namespace}}}:"
         self._keys = [tag + name for name in ("counters", "holds", "due", "expiring")]
         self._board_key = tag + "board"
         self._channel = tag + "board:changed"
@@ -212,6 +216,30 @@ class RedisStore:
     ) -> Callable[[], None]:
         """See `Store.watch_board`. Told by the server at once; the polling is for lost messages."""
         return follow(lambda: _BoardChannel(self), on_change, on_error, poll=poll)
+
+    # Members and claims --------------------------------------------------------------------
+
+    def publish(self, space: str, member: str, text: str, ttl: float) -> None:
+        """See `Store.publish`."""
+        check_ttl(ttl)
+        self._call(_PUBLISH, self._space(space), [member, text, _ms(ttl)])
+
+    def members(self, space: str) -> Mapping[str, str]:
+        """See `Store.members`."""
+        flat = [one.decode() for one in self._call(_MEMBERS, self._space(space), [])]
+        return dict(zip(flat[::2], flat[1::2], strict=True))
+
+    def claim(self, name: str, owner: str, ttl: float) -> bool:
+        """See `Store.claim`."""
+        check_ttl(ttl)
+        return bool(self._call(_CLAIM, [f"{self._tag}claim:{name}"], [owner, _ms(ttl)]))
+
+    def release(self, name: str, owner: str) -> None:
+        """See `Store.release`."""
+        self._call(_RELEASE, [f"{self._tag}claim:{name}"], [owner])
+
+    def _space(self, space: str) -> list[str]:
+        return [f"{self._tag}members:{space}", f"{self._tag}members-due:{space}"]
 
     def close(self) -> None:
         """Close the connections. Those of an event loop end with the loop."""

@@ -9,13 +9,28 @@ server's own. Numbers are doubles in Lua, so amounts are exact up to 2^53 (`LARG
 | `holds` | hash | id to state, and key, amount and floor of each line, packed |
 | `due` | sorted set | id by when to look at the hold again: its lease's end, then when to forget it |
 | `expiring` | sorted set | counter by when it may be forgotten |
+| `board` | hash | version and text |
+| `members:<space>` | hash | member to text |
+| `members-due:<space>` | sorted set | member by when its time is over |
+| `claim:<name>` | string | owner; ends by itself |
 """
 
 from __future__ import annotations
 
 from firedoor.core.budget import REMEMBER_EXPIRED, REMEMBER_SETTLED
 
-__all__ = ["COUNTERS", "RENEW", "RESERVE", "SETTLE", "SWAP_BOARD", "SWEEP_LIMIT"]
+__all__ = [
+    "CLAIM",
+    "COUNTERS",
+    "MEMBERS",
+    "PUBLISH",
+    "RELEASE",
+    "RENEW",
+    "RESERVE",
+    "SETTLE",
+    "SWAP_BOARD",
+    "SWEEP_LIMIT",
+]
 
 SWEEP_LIMIT = 200
 """Expired holds that one operation clears up. What is left waits at its full amount, which is safe."""
@@ -235,4 +250,54 @@ end
 redis.call('HSET', KEYS[1], 'version', expected + 1, 'text', ARGV[2])
 redis.call('PUBLISH', ARGV[3], expected + 1)
 return expected + 1
+"""
+
+_MEMBERS = """
+-- KEYS: texts and ends of a space.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
+  redis.call('HDEL', KEYS[1], member)
+  redis.call('ZREM', KEYS[2], member)
+end
+"""
+
+PUBLISH = (
+    _MEMBERS
+    + """
+-- ARGV: member, text, time to live in ms.
+local due = now + tonumber(ARGV[3])
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[2], due, ARGV[1])
+-- A space that nobody looks at any more ends with the last of its members.
+local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2]
+redis.call('PEXPIREAT', KEYS[1], last)
+redis.call('PEXPIREAT', KEYS[2], last)
+return due
+"""
+)
+
+MEMBERS = (
+    _MEMBERS
+    + """
+return redis.call('HGETALL', KEYS[1])
+"""
+)
+
+CLAIM = """
+-- KEYS: claim. ARGV: owner, time to live in ms. Answers 1 if the owner holds it now.
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+RELEASE = """
+-- KEYS: claim. ARGV: owner.
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('DEL', KEYS[1])
+end
+return 1
 """

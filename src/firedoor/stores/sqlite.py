@@ -31,7 +31,7 @@ from firedoor.core.budget import (
     check_settlements,
 )
 from firedoor.errors import ConfigurationError, StoreError
-from firedoor.stores.base import OnChange, OnError, Settled
+from firedoor.stores.base import OnChange, OnError, Settled, check_ttl
 from firedoor.stores.watching import follow
 
 __all__ = ["SQLiteStore"]
@@ -53,6 +53,13 @@ CREATE INDEX IF NOT EXISTS firedoor_hold_due ON firedoor_hold (due);
 CREATE TABLE IF NOT EXISTS firedoor_board (
     id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL, text TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS firedoor_member (
+    space TEXT, member TEXT, text TEXT NOT NULL, due REAL NOT NULL, PRIMARY KEY (space, member)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS firedoor_member_due ON firedoor_member (due);
+CREATE TABLE IF NOT EXISTS firedoor_claim (
+    name TEXT PRIMARY KEY, owner TEXT NOT NULL, due REAL NOT NULL
+) WITHOUT ROWID;
 """
 _ADD = "UPDATE firedoor_counter SET settled = settled + ?, held = held + ? WHERE key = ?"
 _END = "UPDATE firedoor_hold SET state = ?, due = ? WHERE id = ?"
@@ -210,6 +217,46 @@ class SQLiteStore:
     ) -> Callable[[], None]:
         """See `Store.watch_board`. A look costs microseconds where nothing was written."""
         return follow(lambda: _BoardFile(self), on_change, on_error, poll=poll)
+
+    # Members and claims --------------------------------------------------------------------
+
+    def publish(self, space: str, member: str, text: str, ttl: float) -> None:
+        """See `Store.publish`."""
+        check_ttl(ttl)
+        with self._transaction() as sql:
+            now = self.now()
+            sql.execute("DELETE FROM firedoor_member WHERE due <= ?", (now,))
+            sql.execute(
+                "INSERT OR REPLACE INTO firedoor_member VALUES (?, ?, ?, ?)",
+                (space, member, text, now + ttl),
+            )
+
+    def members(self, space: str) -> Mapping[str, str]:
+        """See `Store.members`."""
+        with self._exclusive() as sql:
+            rows = sql.execute(
+                "SELECT member, text FROM firedoor_member WHERE space = ? AND due > ?",
+                (space, self.now()),
+            )
+            return dict(rows.fetchall())
+
+    def claim(self, name: str, owner: str, ttl: float) -> bool:
+        """See `Store.claim`."""
+        check_ttl(ttl)
+        with self._transaction() as sql:
+            now = self.now()
+            sql.execute("DELETE FROM firedoor_claim WHERE due <= ?", (now,))
+            got = sql.execute(
+                "INSERT INTO firedoor_claim VALUES (?, ?, ?) ON CONFLICT (name)"
+                " DO UPDATE SET due = excluded.due WHERE owner = excluded.owner",
+                (name, owner, now + ttl),
+            )
+            return got.rowcount > 0
+
+    def release(self, name: str, owner: str) -> None:
+        """See `Store.release`."""
+        with self._transaction() as sql:
+            sql.execute("DELETE FROM firedoor_claim WHERE name = ? AND owner = ?", (name, owner))
 
     def close(self) -> None:
         """Close the connection and end the thread."""
