@@ -19,6 +19,7 @@ from firedoor.errors import (
     Saturated,
     StoreError,
 )
+from firedoor.incidents import actions
 from firedoor.privacy import Redactor
 from firedoor.records import AttemptRecord, Decision
 from firedoor.shell.attempt import Attempt
@@ -84,6 +85,7 @@ __all__ = [
     "Verdict",
     "VerdictStatus",
     "__version__",
+    "actions",
     "current_attempt",
     "current_request",
     "policies",

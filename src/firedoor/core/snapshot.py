@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from firedoor.core.switches import ANYTHING, InFlight, Kind, Switch
+from firedoor.core.switches import ANYTHING, JOURNEYS, InFlight, Kind, Switch
 
 __all__ = ["ModelChoice", "Resolution", "Snapshot", "effective"]
 
@@ -55,6 +55,8 @@ class Resolution:
         strictness: The level policies run at; None: as configured.
         safe_mode: The newest switch that holds the journey in safe mode, if one does.
         minimum_tier: The first tier to try, 0 for the first there is.
+        shed: The newest switch that turns the journey's requests, or a share of them, away. Not
+            among `applied`: which requests it meets is told by `shell.switched.shed`.
         applied: The switches behind all this, for the record. A route that is off names only the
             switch that turned it off: the others changed nothing.
         switches: Their ids.
@@ -69,6 +71,7 @@ class Resolution:
     strictness: str | None = None
     safe_mode: Switch | None = None
     minimum_tier: int = 0
+    shed: Switch | None = None
     applied: tuple[Switch, ...] = ()
     switches: tuple[str, ...] = ()
 
@@ -133,7 +136,7 @@ class Snapshot:
         self.until = min(_expiries(stacks, now), default=math.inf)
         self.empty = not live and self.until == math.inf
         self._index: dict[tuple[Kind, str, str | None], tuple[int, Switch]] = {
-            (s.kind, s.target, None if s.kind is Kind.SAFE_MODE else s.journey): (age, s)
+            (s.kind, s.target, None if s.kind in JOURNEYS else s.journey): (age, s)
             for age, s in enumerate(live)
         }
         self._answers: dict[tuple[str, str | None, str | None, str | None], Resolution] = {}
@@ -174,6 +177,10 @@ class Snapshot:
     def model(self, alias: str, *, journey: str | None = None, now: float) -> ModelChoice:
         """The real model behind one name, for each tier of a ladder."""
         return self.at(now)._model(alias, journey)
+
+    def cap(self, budget: str, *, journey: str | None = None, now: float) -> Switch | None:
+        """The newest switch that lets less be spent of a budget (`llm:answer/day`), if one does."""
+        return self.at(now)._newest(Kind.CAP_BUDGET, (budget, ANYTHING), journey)
 
     def in_flight(
         self,
@@ -228,6 +235,7 @@ class Snapshot:
             strictness=None if strictness is None else strictness.value,
             safe_mode=safe,
             minimum_tier=0 if tier is None else tier.value,
+            shed=self._newest(Kind.SHED_LOAD, journeys, None),
             applied=applied,
             switches=tuple([s.id for s in applied]),
         )

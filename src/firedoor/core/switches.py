@@ -12,6 +12,7 @@ from firedoor.errors import ConfigurationError
 
 __all__ = [
     "ANYTHING",
+    "JOURNEYS",
     "InFlight",
     "Kind",
     "Switch",
@@ -35,6 +36,8 @@ class Kind(StrEnum):
     STRICTNESS = "strictness"
     SAFE_MODE = "safe_mode"
     MINIMUM_TIER = "minimum_tier"
+    CAP_BUDGET = "cap_budget"
+    SHED_LOAD = "shed_load"
     RESTORE = "restore"
     """A whole known-good set, in the place of everything below it."""
 
@@ -56,6 +59,10 @@ _ROUTES = {
     Kind.MINIMUM_TIER: ("llm",),
 }
 _LEAST = {Kind.DEPTH: 0, Kind.MINIMUM_TIER: 1}
+_SHARES = {Kind.CAP_BUDGET, Kind.SHED_LOAD}
+
+JOURNEYS = frozenset({Kind.SAFE_MODE, Kind.SHED_LOAD})
+"""Switches whose target is the journey."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +73,9 @@ class Switch:
         id: Unique on its board; what `revert` takes.
         kind: What it changes.
         target: What it acts on: a route (`tool:refund`), all routes of a kind (`tool:*`), a real
-            model (`model:gpt-5`), an alias, a prompt, a journey, or `*`.
-        value: The model, depth, revision, level or tier; None for `disable` and `safe_mode`; for
+            model (`model:gpt-5`), an alias, a prompt, a journey, a budget, or `*`.
+        value: The model, depth, revision, level or tier; the share of a budget's limit, or of a
+            journey's requests that are turned away; None for `disable` and `safe_mode`; for
             `restore` the switches that are in force again.
         journey: The only journey it acts on; None: all.
         reason: Why, in a person's words.
@@ -131,6 +139,13 @@ class Switch:
                 return f"{name} is in safe mode"
             case Kind.MINIMUM_TIER:
                 return f"{self.target} begins at tier {self.value}{where}"
+            case Kind.CAP_BUDGET:
+                name = "every budget" if self.target == ANYTHING else f"budget {self.target}"
+                return f"{name} ends at {100 * self.value:g} % of its limit{where}"
+            case Kind.SHED_LOAD:
+                name = "every journey" if self.target == ANYTHING else self.target
+                share = "" if self.value == 1 else f"{100 * self.value:g} % of "
+                return f"{share}{name} is turned away"
             case Kind.RESTORE:
                 return f"switches are as in known-good {self.target}"
 
@@ -170,9 +185,9 @@ def _check_target(switch: Switch) -> None:
         raise ConfigurationError(
             f"switch strictness target={target!r}: it acts on everything; narrow it with journey="
         )
-    elif switch.kind is Kind.SAFE_MODE and switch.journey not in (None, target):
+    elif switch.kind in JOURNEYS and switch.journey not in (None, target):
         raise ConfigurationError(
-            f"switch safe_mode target={target!r}, journey={switch.journey!r}: the target is the "
+            f"switch {switch.kind} target={target!r}, journey={switch.journey!r}: the target is the "
             "journey; leave journey out"
         )
 
@@ -187,6 +202,13 @@ def _check_value(switch: Switch) -> None:
             raise ConfigurationError(
                 f"switch {kind} value={value!r}: give a whole number, {_LEAST[kind]} or more"
             )
+    elif kind in _SHARES:
+        # A cap at the whole limit would change nothing, nor would turning nobody away.
+        if type(value) not in (int, float) or not (
+            0 <= value < 1 if kind is Kind.CAP_BUDGET else 0 < value <= 1
+        ):
+            limits = "0 to below 1" if kind is Kind.CAP_BUDGET else "above 0, up to 1"
+            raise ConfigurationError(f"switch {kind} value={value!r}: give a share, {limits}")
     elif kind is Kind.RESTORE:
         if not isinstance(value, tuple) or not all(isinstance(item, Switch) for item in value):
             raise ConfigurationError(f"switch restore value={value!r}: it holds switches")

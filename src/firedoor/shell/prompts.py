@@ -97,6 +97,23 @@ class Prompts:
         """The prompts that are registered."""
         return tuple(self._lines)
 
+    def at(self, name: str, *, journey: str | None = None) -> str:
+        """The revision in force on a journey.
+
+        Raises:
+            ConfigurationError: If no prompt of this name is registered.
+        """
+        line = self._line(name)
+        answer = self._switchboard.resolve("", journey=journey, prompt=name)
+        held = line.held_at(None if answer is None else answer.prompt_revision)
+        return line.active if held is None else held.revision
+
+    def before(self, name: str, revision: str) -> str | None:
+        """The revision registered before this one; None for the first."""
+        names = list(self._line(name).revisions)
+        place = names.index(revision)
+        return names[place - 1] if place else None
+
     def rollback(self, name: str, **terms: Unpack[Terms]) -> Switch:
         """Hold a prompt at the revision before the one in force; `revert` the switch to undo it.
 

@@ -167,6 +167,19 @@ class Switchboard(BoardKeeper):
         """An LLM route (`llm:answer`, `llm:*`) begins its ladder at `tier`; 0 is the first."""
         return self._set(Kind.MINIMUM_TIER, target, tier, **terms)
 
+    def cap_budget(self, target: str, share: float, **terms: Unpack[Terms]) -> Switch:
+        """A budget (`day`, `llm:answer/day`, `*`) ends at `share` of its limit, 0 to below 1."""
+        return self._set(Kind.CAP_BUDGET, target, share, **terms)
+
+    def shed_load(self, target: str, share: float = 1.0, /, **terms: Unpack[Terms]) -> Switch:
+        """`share` of the requests of a journey (`*`: every one) are turned away, up to 1: all.
+
+        Their model calls get the safe response, or `Saturated` where there is none; so do tools
+        that write or reach out. A request is turned away whole or not at all.
+        """
+        journey = terms.pop("journey", None)
+        return self._set(Kind.SHED_LOAD, journey or target, share, **terms)
+
     def restore(self, name: str, **terms: Unpack[Terms]) -> Switch:
         """The board's switches are as they were when `name` was marked known-good.
 
@@ -179,6 +192,21 @@ class Switchboard(BoardKeeper):
         if terms.get("journey") is not None:
             raise ConfigurationError("restore takes no journey: it sets the whole board")
         return self._set(Kind.RESTORE, name, (), **terms)
+
+    def set_if(
+        self,
+        free: Callable[[Board], object],
+        kind: Kind,
+        target: str,
+        value: Any,
+        **terms: Unpack[Terms],
+    ) -> Switch:
+        """Set a switch unless `free` raises a `ConfigurationError`.
+
+        It is asked with the board that is about to be written, and asked again when others have
+        written meanwhile.
+        """
+        return self._set(kind, target, value, free=free, **terms)
 
     def revert(
         self, switch: str | Switch, *, reason: str | None = None, actor: str | None = None
@@ -243,6 +271,7 @@ class Switchboard(BoardKeeper):
         ttl: float | str | None = None,
         journey: str | None = None,
         in_flight: str = InFlight.KEEP,
+        free: Callable[[Board], object] | None = None,
     ) -> Switch:
         now = self._now()
         made = Switch(
@@ -259,6 +288,8 @@ class Switchboard(BoardKeeper):
         )
 
         def edit(board: Board) -> Board:
+            if free is not None and not board.knows(made.id):
+                free(board.settled(now))
             return board.restore(made, now) if kind is Kind.RESTORE else board.set(made, now)
 
         self._write(edit)
