@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from firedoor.types import (
     CostCertainty,
@@ -22,8 +21,7 @@ SCHEMA_VERSION = "1.0"
 """Version of the decision record and of the `firedoor.*` attributes made from it."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRecord:
+class AttemptRecord(NamedTuple):
     """One try on one tier.
 
     Attributes:
@@ -180,6 +178,8 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return str(value)
+    if isinstance(value, AttemptRecord):
+        return {name: _plain(given) for name, given in zip(value._fields, value, strict=True)}
     if isinstance(value, tuple | list):
         return [_plain(v) for v in value]
     if isinstance(value, dict):

@@ -278,3 +278,35 @@ def test_causes_that_form_a_ring_end():
 
 def test_anthropics_retryable_error_is_the_targets():
     assert attribute(anthropic.RetryableError("again")) is Fault.TARGET
+
+
+def test_what_an_instance_says_counts_though_its_class_was_seen_without():
+    class Silent(ConnectionError):
+        pass
+
+    assert attribute(Silent("gone")) is Fault.TARGET
+    told = Silent("no such model")
+    told.status_code = 404
+    assert attribute(told) is Fault.CALLER
+    assert error_type(told) == "404"
+    denied = Silent("refused")
+    denied.__cause__ = fd.EgressDenied("example.com is not on the allowlist")
+    assert attribute(denied) is Fault.POLICY
+    during = Silent("refused")
+    during.__context__ = fd.EgressDenied("example.com is not on the allowlist")
+    assert attribute(during) is Fault.POLICY
+    assert attribute(Silent("gone")) is Fault.TARGET
+
+
+def test_a_class_that_answers_for_fields_it_lacks_is_asked_every_time():
+    class Chameleon(Exception):
+        answer = 503
+
+        def __getattr__(self, name):
+            if name == "status_code":
+                return Chameleon.answer
+            raise AttributeError(name)
+
+    assert attribute(Chameleon()) is Fault.TARGET
+    Chameleon.answer = 404
+    assert attribute(Chameleon()) is Fault.CALLER

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from firedoor.privacy import Redactor, describe_exception
+from firedoor.privacy import Fingerprints, Redactor, describe_exception
 
 REDACTOR = Redactor(key=b"0123456789abcdef")
 SECRET = "AKIAIOSFODNN7EXAMPLQ"
@@ -82,3 +82,52 @@ def test_cycles_and_endless_chains_end():
         error.__cause__ = chain
         chain = error
     assert len(describe_exception(chain, REDACTOR).fingerprint) == 16
+
+
+def test_a_remembered_fingerprint_is_the_one_worked_out_anew():
+    def inner(text):
+        raise ValueError(text)
+
+    def outer(text):
+        try:
+            inner(text)
+        except ValueError as error:
+            raise KeyError(text) from error
+
+    def context(text):
+        try:
+            inner(text)
+        finally:
+            raise TypeError(text)  # noqa: B012 - the context is what is looked at
+
+    def group(text):
+        raise ExceptionGroup(text, [ValueError(text), KeyError(text)])
+
+    known = Fingerprints(REDACTOR)
+    calls = [inner, outer, context, group, fail, json.loads]
+    for call in calls * 2:
+        with pytest.raises(BaseException) as caught:
+            call(SECRET)
+        expected = describe_exception(caught.value, REDACTOR).fingerprint
+        assert known.of(caught.value) == expected
+
+
+def test_code_made_at_run_time_at_one_address_is_not_taken_for_other_code():
+    known = Fingerprints(REDACTOR)
+    prints = set()
+    for number in range(50):
+        names = {"__name__": "made"}
+        exec(f"def made_{number}():\n    raise ValueError\n", names)
+        with pytest.raises(ValueError) as caught:
+            names[f"made_{number}"]()
+        # The frames of this test are the innermost application's only if those of `made` are not.
+        prints.add(known.of(caught.value))
+        assert known.of(caught.value) == describe_exception(caught.value, REDACTOR).fingerprint
+    assert len(prints) == 50
+
+
+def test_fingerprints_are_remembered_in_bounded_space():
+    known = Fingerprints(REDACTOR)
+    for number in range(2000):
+        known.of(type(f"Error{number}", (Exception,), {})())
+    assert len(known) <= 256

@@ -26,7 +26,8 @@ from firedoor.types import Fault
 __all__ = ["CallFlow", "Failure", "Pause", "Serve", "Step", "Stop", "Try"]
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for every attempt, and a frozen dataclass takes three times as long.
+@dataclass(slots=True)
 class Try:
     """Make an attempt on a tier.
 

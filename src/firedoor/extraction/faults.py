@@ -61,6 +61,11 @@ _CALLERS_TYPES = frozenset({"invalid_request_error", "authentication_error", "pe
                             "not_found_error", "request_too_large", "invalid_prompt",
                             "context_length_exceeded", "invalid_api_key",
                             "model_not_found"}) | _BILLING  # fmt: skip
+# Bodies that could not be read: whose fault that is depends on who was reading.
+_UNREADABLE = frozenset({"JSONDecodeError", "UnicodeDecodeError"})
+# What is read of an exception; a class that has one of these speaks for itself.
+_TELLING = ("status_code", "response", "status", "http_status", "code", "error_code", "body",
+            "type", "headers", "message", "__getattr__")  # fmt: skip
 _RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
 _OVERFLOW = re.compile(
     r"context[ _-](?:length|window|size)|maximum context|prompt is too long|too many tokens"
@@ -84,12 +89,20 @@ def attribute(error: BaseException, *, streaming: bool = False) -> Fault:
         streaming: It left while a stream of a model was read: text that cannot be decoded is
             then the provider's.
     """
-    kinds = _ancestry(error)
+    kind = _kind_of(type(error))
+    if not kind.says_all_of(error):
+        return _fault_of(error, kind, streaming=streaming)
+    if kind.fault is None:
+        kind.fault = _fault_of(error, kind, streaming=streaming)
+    return kind.fault
+
+
+def _fault_of(error: BaseException, kind: _Kind, *, streaming: bool) -> Fault:
     if isinstance(error, FiredoorError):
         if isinstance(error, Denied):
             return Fault.POLICY
         return Fault.CALLER if isinstance(error, ConfigurationError) else Fault.FIREDOOR
-    roots = {root for root, _ in kinds}
+    roots, names = kind.roots, kind.names
     if roots & _FRAMEWORKS:
         return Fault.CALLER
     if any(isinstance(cause, Denied) for cause in _causes(error)):
@@ -97,14 +110,13 @@ def attribute(error: BaseException, *, streaming: bool = False) -> Fault:
     status = _status(error)
     if status is not None and status >= 400:
         return _fault_of_status(status, error)
-    names = {name for _, name in kinds}
     if roots & _SDKS:
         return _fault_of_sdk(names, error)
     if roots & _TRANSPORTS:
         return Fault.CALLER if names & _UNSENT else Fault.TARGET
     if _is_network(error, names):
         return Fault.TARGET
-    if names & {"JSONDecodeError", "UnicodeDecodeError"} and (streaming or _inside_sdk(error)):
+    if names & _UNREADABLE and (streaming or _inside_sdk(error)):
         return Fault.TARGET
     return Fault.CALLER
 
@@ -117,10 +129,10 @@ def _fault_of_status(status: int, error: BaseException) -> Fault:
     return Fault.CALLER
 
 
-def _fault_of_sdk(names: set[str], error: BaseException) -> Fault:
+def _fault_of_sdk(names: frozenset[str], error: BaseException) -> Fault:
     if "APIConnectionError" in names:
         unsent = any(
-            not _UNSENT.isdisjoint(name for _, name in _ancestry(cause)) for cause in _causes(error)
+            not _UNSENT.isdisjoint(_kind_of(type(cause)).names) for cause in _causes(error)
         )
         return Fault.CALLER if unsent else Fault.TARGET
     if "ContentFilterFinishReasonError" in names:
@@ -147,8 +159,8 @@ def error_type(error: BaseException) -> str:
         return f"firedoor.{kind.__name__}"
     if kind.__module__ == "builtins":
         return kind.__name__
-    roots = {root for root, _ in _ancestry(error)}
-    if not roots & _FRAMEWORKS:
+    known = _kind_of(kind)
+    if not known.roots & _FRAMEWORKS and not known.says_all_of(error):
         for code in _codes(error):
             if code not in _NO_NAMES:
                 return code
@@ -194,13 +206,48 @@ def is_retryable(error: BaseException) -> bool:
         return True
 
 
-def _ancestry(error: BaseException) -> list[tuple[str, str]]:
-    """The classes of an exception as (package, name), without the built-in roots."""
-    return [
-        (kind.__module__.partition(".")[0], kind.__name__)
-        for kind in type(error).__mro__
-        if kind not in (object, BaseException, Exception)
-    ]
+class _Kind:
+    """What the class of an exception says of every one of them, found out once.
+
+    Attributes:
+        roots: The packages of the class and its ancestors.
+        names: Their names; the built-in roots are left out of both.
+        silent: An instance that holds nothing of its own has nothing to add.
+        fault: Whose fault such an instance is, once the question has come up.
+    """
+
+    __slots__ = ("fault", "names", "roots", "silent")
+
+    def __init__(self, kind: type[BaseException]) -> None:
+        line = [k for k in kind.__mro__ if k not in (object, BaseException, Exception)]
+        self.roots = frozenset([k.__module__.partition(".")[0] for k in line])
+        self.names = frozenset([k.__name__ for k in line])
+        self.silent = not (
+            any(hasattr(kind, name) for name in _TELLING) or self.names & _UNREADABLE
+        )
+        self.fault: Fault | None = None
+
+    def says_all_of(self, error: BaseException) -> bool:
+        """Whether nothing about `error` itself could change what its class says."""
+        return (
+            self.silent
+            and not error.__dict__
+            and error.__cause__ is None
+            and error.__context__ is None
+        )
+
+
+_kinds: dict[type[BaseException], _Kind] = {}
+_KINDS_KEPT = 512
+
+
+def _kind_of(kind: type[BaseException]) -> _Kind:
+    found = _kinds.get(kind)
+    if found is None:
+        if len(_kinds) >= _KINDS_KEPT:  # classes made at run time must not pile up
+            _kinds.clear()
+        found = _kinds[kind] = _Kind(kind)
+    return found
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -251,7 +298,7 @@ def _codes(error: BaseException) -> list[str]:
     ]
 
 
-def _is_network(error: BaseException, names: set[str]) -> bool:
+def _is_network(error: BaseException, names: frozenset[str]) -> bool:
     return isinstance(error, ConnectionError | TimeoutError) or bool(
         names & {"SSLError", "gaierror", "herror", "IncompleteRead", "HTTPException"}
     )

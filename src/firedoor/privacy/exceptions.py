@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from firedoor.privacy.redactor import Redactor
 
-__all__ = ["ErrorRecord", "describe_exception"]
+__all__ = ["ErrorRecord", "Fingerprints", "describe_exception"]
 
 _MOST = 32
 """Exceptions of one chain or group that are looked at."""
+_KEPT = 256
+"""Fingerprints a door remembers; then it begins again."""
 # Not from sysconfig, whose tables cost more to import than the rest of this package.
 _STANDARD = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - code objects name files by strings
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
@@ -42,21 +45,74 @@ def describe_exception(error: BaseException, redactor: Redactor) -> ErrorRecord:
     not looked at, so nothing of them can leave, and two failures that differ in nothing else are
     the same.
     """
-    parts: list[str] = []
-    _describe(error, parts, set())
-    return ErrorRecord(
-        redactor.redact_text(_name(type(error))), redactor.digest("\n".join(parts), "error", size=8)
-    )
+    return ErrorRecord(redactor.redact_text(_name(type(error))), _fingerprint(error, redactor))
 
 
-def _describe(error: BaseException, parts: list[str], seen: set[int]) -> None:
+class Fingerprints:
+    """The fingerprints of `describe_exception` under one redactor's key, each worked out once.
+
+    In an outage the same exception is raised at the same place by every call. It is known again by
+    its type and by the code objects and instructions that its traceback names.
+    """
+
+    __slots__ = ("_known", "_redactor")
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        # The code objects are kept, so that no other one can come to have their identity.
+        self._known: dict[tuple[object, ...], tuple[str, list[CodeType]]] = {}
+
+    def __len__(self) -> int:
+        """How many are remembered."""
+        return len(self._known)
+
+    def of(self, error: BaseException) -> str:
+        """16 hexadecimal digits, the same for the same failure under the same key."""
+        trail: list[object] = []
+        codes: list[CodeType] = []
+        if (
+            error.__cause__ is None
+            and error.__context__ is None
+            and not isinstance(error, BaseExceptionGroup)
+        ):
+            _retrace(error, trail, codes)
+        else:
+            for one in _related(error):
+                _retrace(one, trail, codes)
+        key = tuple(trail)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            known = self._known[key] = _fingerprint(error, self._redactor), codes
+        return known[0]
+
+
+def _retrace(error: BaseException, trail: list[object], codes: list[CodeType]) -> None:
+    trail.append(type(error))
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        codes.append(code)
+        trail += (id(code), traceback.tb_lasti)
+        traceback = traceback.tb_next
+
+
+def _fingerprint(error: BaseException, redactor: Redactor) -> str:
+    parts = [f"{_name(type(one))} {_place(one.__traceback__)}" for one in _related(error)]
+    return redactor.digest("\n".join(parts), "error", size=8)
+
+
+def _related(error: BaseException) -> Iterator[BaseException]:
+    """The error, its causes and contexts, and the members of groups, each once."""
+    seen: set[int] = set()
     queue = [error]
     while queue and len(seen) < _MOST:
         error = queue.pop(0)
         if id(error) in seen:
             continue
         seen.add(id(error))
-        parts.append(f"{_name(type(error))} {_place(error.__traceback__)}")
+        yield error
         if isinstance(error, BaseExceptionGroup):
             queue.extend(error.exceptions[:_MOST])
         if error.__cause__ is not None:

@@ -26,20 +26,18 @@ from firedoor.shell.canned import respond
 from firedoor.shell.captured import captured
 from firedoor.shell.costs import in_all, presumed, priced
 from firedoor.shell.current import get_current
-from firedoor.shell.ladder import LOST, Ladder
+from firedoor.shell.endings import LOST, TRUNCATED, Ending
+from firedoor.shell.ladder import Ladder
 from firedoor.shell.loops import check_loop
 from firedoor.shell.reading import fill, read
 from firedoor.shell.route import ROUTED, Binding, Route
-from firedoor.shell.runtime import Ending
 from firedoor.shell.scope import ATTEMPT_KEY, REQUEST_KEY, SPAN_KEY, new_id
 from firedoor.shell.switched import refusal
 from firedoor.shell.watch import BrokenStreamError
-from firedoor.types import CostCertainty, Fault, Outcome, RouteKind, Usage, Verdict, VerdictStatus
+from firedoor.types import CostCertainty, Outcome, RouteKind, Usage, Verdict, VerdictStatus
 
 __all__ = ["Call"]
 
-TRUNCATED = Ending(Outcome.FAILED, Fault.TARGET, "truncated")
-"""A provider's stream that stopped without saying that it had finished."""
 _REPLIES = (Outcome.ANSWERED, Outcome.CANNED, Outcome.REFUSED)
 
 
@@ -621,10 +619,11 @@ class Call:
             error: What it raised.
         """
         purse = self.purse
-        # A provider that answers with an error status, before anything came, has billed nothing.
-        free = error is not None and attempt.first_token_s is None and was_rejected(error)
+        free = False
         estimate = None
         if purse is not None:
+            # A provider that answers with an error status, before anything came, has billed nothing.
+            free = error is not None and attempt.first_token_s is None and was_rejected(error)
             estimate = purse.estimate(attempt.tier, attempt.model)
             if not free:
                 usage = presumed(usage, estimate, self.written, well=well)

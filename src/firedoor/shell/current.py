@@ -16,8 +16,17 @@ from opentelemetry.context import Context
 
 __all__ = ["attach", "get_current", "restore"]
 
+
+def _holds_contexts(variable: Any) -> bool:
+    """Whether this is a context variable that always has a context."""
+    try:
+        return isinstance(variable, ContextVar) and isinstance(variable.get(), Context)
+    except LookupError:
+        return False
+
+
 _variable: Any = getattr(getattr(api, "_RUNTIME_CONTEXT", None), "_current_context", None)
-_direct = isinstance(_variable, ContextVar) and isinstance(_variable.get(None), Context)
+_direct = _holds_contexts(_variable)
 
 get_current: Callable[[], Context] = _variable.get if _direct else api.get_current
 """The context in force in this thread or task."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from firedoor.config import Tier
@@ -13,9 +12,9 @@ from firedoor.errors import BudgetExceeded, DeadlineExceeded, Denied
 from firedoor.extraction.faults import is_context_overflow, is_retryable, retry_after
 from firedoor.records import AttemptRecord
 from firedoor.shell.backoff import delay_before
+from firedoor.shell.endings import LOST, Ending
 from firedoor.shell.fitness import unfit
 from firedoor.shell.pace import shut
-from firedoor.shell.runtime import Ending
 from firedoor.shell.streams import is_value
 from firedoor.shell.switched import model_off
 from firedoor.types import CostCertainty, Fault, Outcome, Usage, Verdict, VerdictStatus
@@ -27,10 +26,8 @@ if TYPE_CHECKING:
     from firedoor.shell.limiters import LiveLimiter
     from firedoor.shell.plan import Plan
 
-__all__ = ["LOST", "Ladder"]
+__all__ = ["Ladder"]
 
-LOST = Ending(Outcome.CANCELLED, None, "cancelled")
-"""How an attempt ends that another one made unnecessary."""
 _SOON = 1e-3
 _TICK = 0.05
 
@@ -227,7 +224,7 @@ class Ladder:
                 runtime.workers.spent(usage)
                 call.came_late(attempt, usage)
             else:
-                self.ledger[attempt.line] = replace(self.ledger[attempt.line], usage=usage)
+                self.ledger[attempt.line] = self.ledger[attempt.line]._replace(usage=usage)
         except Exception as error:
             runtime.internal("extraction", error)
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextlib
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from firedoor.clock import Clock
-from firedoor.errors import Denied
 from firedoor.extraction import Extractors
-from firedoor.extraction.faults import attribute, error_type, fault_of_code
-from firedoor.privacy import Redactor, describe_exception
+from firedoor.privacy import Redactor
 from firedoor.records import Decision
 from firedoor.shell.breakers import Breakers
+from firedoor.shell.endings import Endings
 from firedoor.shell.limiters import Limiters
 from firedoor.shell.pricing import Prices
 from firedoor.shell.prompts import Prompts
@@ -25,7 +22,6 @@ from firedoor.shell.retries import Retries
 from firedoor.shell.switchboard import Switchboard
 from firedoor.shell.workers import Workers
 from firedoor.telemetry.recorder import Recorder
-from firedoor.types import Fault, Outcome
 
 if TYPE_CHECKING:
     from firedoor.core.loop_guard import LoopLimits
@@ -33,19 +29,9 @@ if TYPE_CHECKING:
     from firedoor.shell.scope import Request
     from firedoor.shell.watch import Watch
 
-__all__ = ["REDACTION_FAILED", "Ending", "Runtime"]
+__all__ = ["REDACTION_FAILED", "Runtime"]
 
 REDACTION_FAILED = "<redaction_failed>"
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How an exception ends a call."""
-
-    outcome: Outcome
-    fault: Fault | None
-    error_type: str
-    fingerprint: str | None = None
 
 
 class Runtime:
@@ -93,6 +79,9 @@ class Runtime:
         self.listeners: list[Callable[[Decision], object]] = []
         self.streams: weakref.WeakSet[Watch] = weakref.WeakSet()
         self.service = service
+        endings = Endings(redactor, clean=self.clean, on_fault=self.internal)
+        self.ending = endings.of
+        self.told = endings.told
         self._armed = False
 
     def clean(self, text: str, found: dict[str, int] | None = None) -> str:
@@ -118,29 +107,6 @@ class Runtime:
         # The last resort must not become the incident.
         with contextlib.suppress(Exception):
             self.recorder.internal_error(seam, error)
-
-    def ending(self, error: BaseException, *, streaming: bool = False) -> Ending:
-        """What an exception that left a guarded block says of the call; never raises."""
-        if isinstance(error, GeneratorExit):
-            return Ending(Outcome.ABANDONED, None, "abandoned")
-        if not isinstance(error, Exception) or isinstance(error, asyncio.CancelledError):
-            return Ending(Outcome.CANCELLED, None, "cancelled")
-        outcome = Outcome.BLOCKED if isinstance(error, Denied) else Outcome.FAILED
-        try:
-            described = describe_exception(error, self.redactor)
-            return Ending(
-                outcome,
-                attribute(error, streaming=streaming),
-                self.clean(error_type(error)),
-                described.fingerprint,
-            )
-        except Exception as fault:
-            self.internal("attribution", fault)
-            return Ending(outcome, None, type(error).__name__)
-
-    def told(self, code: str) -> Ending:
-        """What an error that a provider told of, without raising it, says of the call."""
-        return Ending(Outcome.FAILED, fault_of_code(code), self.clean(code))
 
     def publish(self, decision: Decision, request: Request | None) -> None:
         """Hand a finished decision to its request and to every listener."""

@@ -13,8 +13,8 @@ from firedoor.core.sentence import Sentence
 from firedoor.core.switches import InFlight
 from firedoor.extraction import Extract, replace_text, text_of
 from firedoor.shell.current import attach, get_current
+from firedoor.shell.endings import Ending
 from firedoor.shell.pace import Pace, shut, shut_async
-from firedoor.shell.runtime import Ending
 from firedoor.shell.switched import newly
 from firedoor.types import Fault, Outcome, RouteKind
 
