@@ -3,6 +3,7 @@
 from firedoor import policies
 from firedoor._version import __version__
 from firedoor.config import Breaker, Budget, Canned, Hedge, Limiter, LoopGuard, Tier
+from firedoor.core.incident import ActionState, Finding
 from firedoor.core.prices import Price
 from firedoor.door import Firedoor
 from firedoor.errors import (
@@ -14,12 +15,16 @@ from firedoor.errors import (
     EgressDenied,
     FiredoorError,
     GrantDenied,
+    LifecycleError,
     PolicyBlocked,
     RouteDisabled,
     Saturated,
     StoreError,
+    UnknownIncident,
 )
-from firedoor.incidents import actions
+from firedoor.incidents import actions, runbooks
+from firedoor.incidents.book import Incident, Incidents
+from firedoor.incidents.runbooks import RollbackOption, Runbook, SeverityCriteria
 from firedoor.privacy import Redactor
 from firedoor.records import AttemptRecord, Decision
 from firedoor.shell.attempt import Attempt
@@ -29,11 +34,17 @@ from firedoor.shell.route import ROUTED
 from firedoor.shell.scope import Request, current_attempt, current_request, wrap
 from firedoor.telemetry.exporter import RedactingSpanExporter
 from firedoor.types import (
+    AlertState,
     CostCertainty,
+    Evidence,
     Extract,
     Fault,
+    IncidentClass,
+    IncidentState,
+    Mode,
     Outcome,
     RouteKind,
+    Severity,
     Source,
     ToolCall,
     Usage,
@@ -44,6 +55,8 @@ from firedoor.types import (
 
 __all__ = [
     "ROUTED",
+    "ActionState",
+    "AlertState",
     "Attempt",
     "AttemptRecord",
     "Breaker",
@@ -57,29 +70,42 @@ __all__ = [
     "Decision",
     "Denied",
     "EgressDenied",
+    "Evidence",
     "Extract",
     "Fault",
+    "Finding",
     "Firedoor",
     "FiredoorError",
     "GrantDenied",
     "Guard",
     "Hedge",
+    "Incident",
+    "IncidentClass",
+    "IncidentState",
+    "Incidents",
+    "LifecycleError",
     "Limiter",
     "LoopGuard",
+    "Mode",
     "Outcome",
     "PolicyBlocked",
     "Price",
     "RedactingSpanExporter",
     "Redactor",
     "Request",
+    "RollbackOption",
     "RouteDisabled",
     "RouteKind",
+    "Runbook",
     "Saturated",
+    "Severity",
+    "SeverityCriteria",
     "Source",
     "StoreError",
     "Threshold",
     "Tier",
     "ToolCall",
+    "UnknownIncident",
     "Usage",
     "UsageCertainty",
     "Verdict",
@@ -89,5 +115,6 @@ __all__ = [
     "current_attempt",
     "current_request",
     "policies",
+    "runbooks",
     "wrap",
 ]

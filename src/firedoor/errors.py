@@ -35,10 +35,12 @@ __all__ = [
     "EgressDenied",
     "FiredoorError",
     "GrantDenied",
+    "LifecycleError",
     "PolicyBlocked",
     "RouteDisabled",
     "Saturated",
     "StoreError",
+    "UnknownIncident",
 ]
 
 
@@ -52,6 +54,22 @@ class ConfigurationError(FiredoorError, ValueError):
 
 class StoreError(FiredoorError):
     """A shared store did not answer; `__cause__` is the driver's own exception."""
+
+
+class LifecycleError(FiredoorError):
+    """An incident does not allow this step now; the message says why, and what comes first.
+
+    Attributes:
+        already: The incident is there, or past it: nothing is left to do.
+    """
+
+    def __init__(self, message: str, *, already: bool = False) -> None:
+        super().__init__(message)
+        self.already = already
+
+
+class UnknownIncident(FiredoorError, LookupError):
+    """No incident or action has this id."""
 
 
 class Denied(FiredoorError):

@@ -104,6 +104,9 @@ class ActionRecord:
         expires_at: When it ends by itself.
         ended_at: When it was reverted, rejected, promoted, or ran out.
         undo: What `revert` needs for the exact inverse (ids of switches), as plain values.
+        approve_until: Until when it may be approved; None: without end.
+        wanted: `reverted` or `promoted`: what a person asked for and the application has not done
+            yet.
         actor: Who did the last step.
         error: The type of what went wrong, never its message.
     """
@@ -123,6 +126,8 @@ class ActionRecord:
     verify_until: float | None = None
     expires_at: float | None = None
     ended_at: float | None = None
+    approve_until: float | None = None
+    wanted: ActionState | None = None
     undo: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     actor: str = "firedoor"
     error: str | None = None
@@ -146,6 +151,7 @@ class AlertRecord:
         sample: Observations behind `value`.
         incident_class: The class it declares.
         why: The rule's own words.
+        window: Seconds the rule looks back on: the unit of "recovered for N windows".
         flaps: How often it came back within the incident.
     """
 
@@ -162,6 +168,7 @@ class AlertRecord:
     sample: int = 0
     incident_class: IncidentClass | None = None
     why: str = ""
+    window: float = 300.0
     flaps: int = 0
 
 
@@ -221,6 +228,7 @@ class IncidentRecord:
         route: As in `llm:answer`.
         alias: The model name the application asks for.
         control: The gate that failed or acted, where one is known.
+        signature: What it looks like where that tells one kind from another, as an error's type.
         fingerprint: The recurrence key.
         recurrence_of: The id of the last closed incident with the same fingerprint.
         owner: Who leads.
@@ -240,6 +248,8 @@ class IncidentRecord:
         recovered_at: When the signals were back.
         closed_at: When it was closed.
         updated_at: The last change.
+        told: The state that spans and notifications have told of last. Whoever writes it tells,
+            so that of many processes one does.
     """
 
     id: str
@@ -257,6 +267,7 @@ class IncidentRecord:
     route: str | None = None
     alias: str | None = None
     control: str | None = None
+    signature: str = ""
     fingerprint: str = ""
     recurrence_of: str | None = None
     owner: str | None = None
@@ -276,6 +287,7 @@ class IncidentRecord:
     recovered_at: float | None = None
     closed_at: float | None = None
     updated_at: float = 0.0
+    told: IncidentState | None = None
 
     @property
     def open(self) -> bool:
