@@ -47,6 +47,20 @@ def test_healthy_requests_pass_unchanged(client, proxy):
     assert list(proxy.exchanges) == [Exchange("answer", "m", None)] * 2
 
 
+def test_a_second_deployment_is_the_same_model_by_another_name(extractive):
+    """A fault strikes one of the two only, and the endpoint is asked for the name that it knows."""
+    with (
+        FaultProxy(extractive.base_url, deployments={"m-backup": "m"}) as proxy,
+        openai.OpenAI(base_url=proxy.base_url, api_key="none", max_retries=0) as client,
+    ):
+        proxy.board.inject(Fault(FaultKind.ERROR, model="m"))
+        with pytest.raises(openai.InternalServerError):
+            ask(client, model="m")
+        backup = ask(client, model="m-backup")
+    assert (backup.model, backup.choices[0].message.content) == ("m", WHOLE)
+    assert [one.model for one in proxy.exchanges] == ["m", "m-backup"]
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 class TestBothShapes:
     def ask(self, client, streamed, **more):

@@ -8,14 +8,14 @@ import pytest
 from rich.console import Console
 
 import firedoor as fd
-from firedoor.drill import scenes
+from firedoor.drill import containment, scenes
 from firedoor.drill.endpoint import Choice
 from firedoor.drill.extractive import ExtractiveServer
 from firedoor.drill.faults import FaultKind
 from firedoor.drill.plants import Plants
 from firedoor.drill.run import Settings, run
 from firedoor.drill.screen import JsonScreen, RichScreen
-from firedoor.drill.stage import Expectation, Scene
+from firedoor.drill.stage import Expectation, Played, Scene
 
 
 def settings(tmp_path, **more) -> Settings:
@@ -30,6 +30,12 @@ class Watcher(JsonScreen):
 
     def closed(self, report):
         """Nothing."""
+
+
+@pytest.fixture
+def recorded_only(monkeypatch):
+    """A shorter run: without the scenes in which gates contain, which start processes."""
+    monkeypatch.setattr(containment, "contained", list)
 
 
 @pytest.fixture(scope="module", params=["redacted", "none"])
@@ -65,8 +71,12 @@ def test_every_decision_has_its_span_in_the_file(report):
     spans = [json.loads(line) for line in lines]
     names = [span["name"] for span in spans]
     assert report.spans == len(spans) > len(report.decisions)
-    assert names.count("chat extractive") == len([d for d in report.decisions if d.kind == "llm"])
-    assert names.count("retrieval stdlib-docs") == len(report.takes)
+    calls = [d for d in report.decisions if d.kind == "llm"]
+    asked = [name for name in names if name.startswith("chat extractive")]
+    attempts = sum(len(d.attempts) for d in calls if len(d.attempts) > 1)
+    assert len(calls) <= len(asked) <= len(calls) + attempts
+    searches = [d for d in report.decisions if d.kind == "retrieval"]
+    assert names.count("retrieval stdlib-docs") == len(searches) >= len(report.takes)
 
 
 def test_no_planted_secret_is_written_anywhere(report):
@@ -98,10 +108,11 @@ def test_streams_tell_their_first_token(report):
 
 def test_users_are_known_by_a_token_only(report):
     users = {one.user for one in report.decisions}
-    assert len(users) == 2
+    assert len(users) == 3
     assert scenes.USER not in users
 
 
+@pytest.mark.usefixtures("recorded_only")
 def test_the_same_seed_asks_the_same(tmp_path):
     """So that two runs can be compared."""
 
@@ -114,12 +125,14 @@ def test_the_same_seed_asks_the_same(tmp_path):
     assert asked(5) == asked(5) != asked(6)
 
 
+@pytest.mark.usefixtures("recorded_only")
 def test_a_scene_that_is_not_recorded_as_expected_fails_the_drill(tmp_path, monkeypatch):
     """The exit code cannot be zero by luck: a wrong record is a failure, and shown."""
 
     def play(stage):
         answer = stage.copilot.ask(next(stage.questions).text, user="u")
-        return answer, [Expectation("outcome", lambda a: a.decisions[-1].outcome, "blocked")]
+        wrong = [Expectation("outcome", lambda a: a.decisions[-1].outcome, "blocked")]
+        return Played(answer, wrong)
 
     monkeypatch.setattr(scenes, "failing", lambda: [Scene("wrong", "A lie", "It is one.", play)])
     out = io.StringIO()
@@ -129,6 +142,7 @@ def test_a_scene_that_is_not_recorded_as_expected_fails_the_drill(tmp_path, monk
     assert "expectations failed" in out.getvalue()
 
 
+@pytest.mark.usefixtures("recorded_only")
 def test_a_secret_that_gets_out_fails_the_drill(tmp_path, monkeypatch):
     """The drill reads its own output: here the journey's name is public and holds a planted value."""
     monkeypatch.setattr(Plants, "named", lambda self: {"journey": "docs-help"})
@@ -145,13 +159,14 @@ def test_the_screen_fits_its_width(tmp_path, width):
     report = run(settings(tmp_path), RichScreen(Console(file=out, width=width), fd.Redactor()))
     lines = out.getvalue().splitlines()
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= width
-    for heading in ("endpoint", "Healthy", "Faults", "Decisions", "Checked"):
+    for heading in ("endpoint", "Healthy", "Faults", "Contained", "Decisions", "Checked"):
         assert any(heading in line for line in lines)
-    assert sum("llm:answer" in line for line in lines) == len(report.takes)
+    assert sum("llm:answer" in line for line in lines) >= len(report.takes)
     for secret in Plants.grow(7).named().values():
         assert secret not in out.getvalue()
 
 
+@pytest.mark.usefixtures("recorded_only")
 def test_off_a_terminal_there_is_no_motion_and_no_colour(tmp_path):
     out = io.StringIO()
     run(settings(tmp_path, questions=1), RichScreen(Console(file=out, width=80), fd.Redactor()))
@@ -162,10 +177,11 @@ def test_the_json_screen_prints_one_document(tmp_path, capsys):
     report = run(settings(tmp_path, questions=1), JsonScreen())
     printed = json.loads(capsys.readouterr().out)
     assert printed["passed"] is report.passed
-    assert len(printed["scenes"]) == 1 + len(scenes.failing())
+    assert len(printed["scenes"]) == 1 + len(scenes.failing()) + len(containment.contained())
     assert printed["spans"]["count"] == report.spans
 
 
+@pytest.mark.usefixtures("recorded_only")
 def test_any_openai_compatible_endpoint_will_do(tmp_path, monkeypatch):
     """One that runs already, under the model name and the key that it wants."""
     monkeypatch.setattr(scenes, "failing", list)
@@ -179,3 +195,26 @@ def test_any_openai_compatible_endpoint_will_do(tmp_path, monkeypatch):
         )
     assert report.passed
     assert {one.model for one in report.decisions if one.kind == "llm"} == {"their-model"}
+
+
+def test_what_is_contained_is_read_from_what_happened(report):
+    """Each by its own gate, and nobody but the gate's own answer was seen by a user."""
+    runaway, saturated, switched, outage = (
+        take(report, scene.name).decision for scene in containment.contained()
+    )
+    assert (runaway.outcome, runaway.budget) == (fd.Outcome.CANNED, "exhausted")
+    assert (saturated.outcome, saturated.tier, saturated.switches) == (fd.Outcome.DEGRADED, 1, ())
+    assert (switched.tier, len(switched.switches)) == (1, 1)
+    assert (outage.outcome, outage.fault) == (fd.Outcome.CANNED, None)
+
+
+@pytest.mark.parametrize("scene", containment.contained(), ids=lambda scene: scene.name)
+def test_a_copilot_without_its_gates_does_not_pass(scene, tmp_path, monkeypatch):
+    """So that what contains is the gate, and not the drill."""
+    monkeypatch.setattr(scenes, "failing", list)
+    monkeypatch.setattr(containment, "contained", lambda: [scene])
+    monkeypatch.setattr(containment, "MOST_USERS", 8)
+    monkeypatch.setattr(containment, "COMMAND_TIMEOUT", 0.5)
+    monkeypatch.setattr("firedoor.drill.run.gates", lambda endpoint: {"model": endpoint.model})
+    bare = run(settings(tmp_path, questions=0), Watcher())
+    assert [one.scene.name for one in bare.takes if not one.passed] == [scene.name]

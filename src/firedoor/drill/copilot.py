@@ -7,8 +7,9 @@ It is written as an application writes itself: search, perhaps a tool, then the 
 from __future__ import annotations
 
 import platform
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from openai import AsyncOpenAI, AsyncStream, OpenAI, Stream
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageParam
@@ -25,6 +26,9 @@ INSTRUCTIONS = (
     "You answer questions about the Python standard library from the documentation given, "
     "in one or two short sentences, and name the function to use."
 )
+LOOK_FURTHER = "look further"
+"""What a model says in whose words the answer is not final."""
+
 MAX_TOKENS = 56
 PASSAGE_CHARACTERS = 240
 """How much of a document goes into the prompt: reading it is what takes a small model long."""
@@ -61,12 +65,21 @@ class Copilot:
         base_url: The OpenAI-compatible endpoint to ask.
         model: The model name to ask for.
         api_key: Sent to the endpoint.
+        gates: What `door.llm` is told of tiers, budgets and the like, instead of the model alone.
     """
 
     def __init__(
-        self, door: fd.Firedoor, index: Index, *, base_url: str, model: str, api_key: str
+        self,
+        door: fd.Firedoor,
+        index: Index,
+        *,
+        base_url: str,
+        model: str,
+        api_key: str,
+        gates: Mapping[str, Any] | None = None,
     ) -> None:
         self._door = door
+        guarded: Mapping[str, Any] = {"model": model} if gates is None else gates
         headers = {ROUTE_HEADER: "answer"}
         # The client's own retries are off: they would hide what the provider did.
         self._client = OpenAI(
@@ -92,7 +105,7 @@ class Copilot:
         def lookup_version() -> str:
             return platform.python_version()
 
-        @door.llm("answer", model=model, provider="openai")
+        @door.llm("answer", provider="openai", **guarded)
         def answer(
             messages: Messages, *, model: str = fd.ROUTED, timeout: float | None = None
         ) -> ChatCompletion:
@@ -104,7 +117,7 @@ class Copilot:
                 timeout=timeout,
             )
 
-        @door.llm("answer", model=model, provider="openai")
+        @door.llm("answer", provider="openai", **guarded)
         def answer_streamed(
             messages: Messages, *, model: str = fd.ROUTED, timeout: float | None = None
         ) -> Stream[ChatCompletionChunk]:
@@ -118,7 +131,7 @@ class Copilot:
                 stream_options={"include_usage": True},
             )
 
-        @door.llm("answer", model=model, provider="openai")
+        @door.llm("answer", provider="openai", **guarded)
         async def answer_async(
             messages: Messages, *, model: str = fd.ROUTED
         ) -> AsyncStream[ChatCompletionChunk]:
@@ -168,6 +181,34 @@ class Copilot:
                 else:
                     message = self._answer(messages, timeout=timeout).choices[0].message
                     answer.text = message.content or message.refusal or ""
+            except Exception as error:
+                answer.error = error
+        answer.decisions = request.decisions
+        return answer
+
+    def research(self, question: str, *, user: str, rounds: int) -> Answer:
+        """Answer by asking again for as long as the model says that it must look further.
+
+        What such a loop costs grows with every round, as each is told all that went before.
+
+        Args:
+            question: In the user's words.
+            user: Who asks.
+            rounds: How often it asks at most.
+        """
+        answer = Answer(question)
+        with self._door.request(JOURNEY, user=user, tenant="drill") as request:
+            try:
+                messages = self._prompt(question)
+                for _ in range(rounds):
+                    answer.text = self._answer(messages).choices[0].message.content or ""
+                    if LOOK_FURTHER not in answer.text:
+                        break
+                    messages = [
+                        *messages,
+                        {"role": "assistant", "content": answer.text},
+                        {"role": "user", "content": f"Look further. Question: {question}"},
+                    ]
             except Exception as error:
                 answer.error = error
         answer.decisions = request.decisions

@@ -18,7 +18,7 @@ import http.client
 import json
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,13 +69,17 @@ class FaultProxy(LoopbackServer):
     Args:
         upstream: The endpoint's base URL, `/v1` included where it has one.
         seed: Of the generator that draws which requests a fault with a `share` strikes.
+        deployments: Further names for models of the endpoint, each the model's own name by it. A
+            fault can strike one deployment and leave the other.
 
     Attributes:
         board: The faults in force.
         exchanges: The last requests, oldest first.
     """
 
-    def __init__(self, upstream: str, *, seed: int = 0) -> None:
+    def __init__(
+        self, upstream: str, *, seed: int = 0, deployments: Mapping[str, str] | None = None
+    ) -> None:
         parts = urlsplit(upstream)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError(
@@ -85,6 +89,7 @@ class FaultProxy(LoopbackServer):
         self.board = FaultBoard(seed)
         self.exchanges: deque[Exchange] = deque(maxlen=EXCHANGES_KEPT)
         self.upstream = parts
+        self.deployments = dict(deployments or {})
         super().__init__(_Handler)
 
     def connect(self) -> http.client.HTTPConnection:
@@ -152,6 +157,8 @@ class _Handler(LoopbackHandler):
         injection = self.server.board.strike(route=route, model=model)
         fault = injection.fault.kind if injection else None
         self.server.exchanges.append(Exchange(route, model, fault))
+        if model in self.server.deployments:
+            body = json.dumps({**request, "model": self.server.deployments[model]}).encode()
         try:
             self._answer(body, request, injection)
         except _Dropped:

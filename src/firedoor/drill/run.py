@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import platform
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import firedoor as fd
-from firedoor.drill import scenes
+from firedoor.drill import containment, scenes
 from firedoor.drill.copilot import Copilot
 from firedoor.drill.corpus import read_corpus
 from firedoor.drill.endpoint import Choice, Endpoint, open_endpoint
+from firedoor.drill.gates import backup_of, gates, prices
 from firedoor.drill.plants import Plants
 from firedoor.drill.proxy import FaultProxy
 from firedoor.drill.questions import BANK, draw
@@ -157,7 +159,13 @@ def run(settings: Settings, screen: Screen) -> Report:
                 api_key_env=settings.api_key_env,
             )
         )
-        proxy = stack.enter_context(FaultProxy(endpoint.base_url, seed=settings.seed))
+        proxy = stack.enter_context(
+            FaultProxy(
+                endpoint.base_url,
+                seed=settings.seed,
+                deployments={backup_of(endpoint.model): endpoint.model},
+            )
+        )
         indexing = time.perf_counter()
         index = Index(read_corpus())
         opening = Opening(
@@ -178,8 +186,22 @@ def run(settings: Settings, screen: Screen) -> Report:
                 meter_provider=telemetry.meter_provider,
             )
         )
-        door.on_decision(report.decisions.append)
-        stage = _set(stack, door, index, proxy, opening)
+        state = f"sqlite:///{stack.enter_context(_folder()) / 'state.db'}"
+        guarded = stack.enter_context(
+            fd.Firedoor(
+                SERVICE,
+                state=state,
+                capture=settings.capture,
+                prices=prices(endpoint.model),
+                tracer_provider=telemetry.tracer_provider,
+                meter_provider=telemetry.meter_provider,
+            )
+        )
+        for each in (door, guarded):
+            each.on_decision(report.decisions.append)
+        stage = _set(
+            stack, opening, door=door, guarded=guarded, state=state, index=index, proxy=proxy
+        )
         screen.opened(opening)
         for title, scene in _story(settings, index):
             if title is not None:
@@ -189,6 +211,7 @@ def run(settings: Settings, screen: Screen) -> Report:
             report.takes.append(take)
             screen.played(take)
         door.flush()
+        guarded.flush()
         report.checks = _check(report, telemetry, stage.plants)
     report.seconds = time.perf_counter() - began
     screen.closed(report)
@@ -197,21 +220,45 @@ def run(settings: Settings, screen: Screen) -> Report:
 
 def _set(
     stack: contextlib.ExitStack,
+    opening: Opening,
+    *,
     door: fd.Firedoor,
+    guarded: fd.Firedoor,
+    state: str,
     index: Index,
     proxy: FaultProxy,
-    opening: Opening,
 ) -> Stage:
     settings, endpoint = opening.settings, opening.endpoint
     runner = stack.enter_context(asyncio.Runner())
-    copilot = Copilot(
-        door, index, base_url=proxy.base_url, model=endpoint.model, api_key=endpoint.api_key
+    base_url, model, api_key = proxy.base_url, endpoint.model, endpoint.api_key
+    copilot = Copilot(door, index, base_url=base_url, model=model, api_key=api_key)
+    behind_gates = Copilot(
+        guarded, index, base_url=base_url, model=model, api_key=api_key, gates=gates(endpoint)
     )
-    stack.callback(lambda: runner.run(copilot.close_async()))
-    stack.callback(copilot.close)
+    for each in (copilot, behind_gates):
+        stack.callback(runner.run, each.close_async())
+        stack.callback(each.close)
     plants = Plants.grow(settings.seed)
     questions = itertools.cycle(draw(len(BANK), seed=settings.seed, documents=index.documents))
-    return Stage(copilot, proxy, endpoint, plants, questions, runner, settings.capture)
+    return Stage(
+        copilot,
+        proxy,
+        endpoint,
+        plants,
+        questions,
+        runner,
+        settings.capture,
+        guarded=behind_gates,
+        door=guarded,
+        state=state,
+    )
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """For the state that a second process reaches; gone with the run."""
+    with tempfile.TemporaryDirectory(prefix="firedoor-drill-") as folder:
+        yield Path(folder)
 
 
 def _story(settings: Settings, index: Index) -> Iterator[tuple[str | None, Scene]]:
@@ -219,6 +266,7 @@ def _story(settings: Settings, index: Index) -> Iterator[tuple[str | None, Scene
     for title, act in (
         ("Healthy: the copilot at work", scenes.healthy(asked)),
         ("Faults: what goes wrong, and what firedoor records of it", scenes.failing()),
+        ("Contained: the same copilot behind its gates", containment.contained()),
     ):
         for number, scene in enumerate(act):
             yield title if number == 0 else None, scene

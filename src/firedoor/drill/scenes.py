@@ -10,7 +10,7 @@ import openai
 from firedoor.drill.copilot import TIMEOUT, Answer
 from firedoor.drill.faults import Fault, FaultKind
 from firedoor.drill.questions import Question
-from firedoor.drill.stage import Expectation, Scene, Stage, decided
+from firedoor.drill.stage import Expectation, Played, Scene, Stage, decided
 from firedoor.types import Fault as Blame
 from firedoor.types import Outcome
 
@@ -18,7 +18,7 @@ __all__ = ["failing", "healthy"]
 
 USER = "u-17"
 
-Play = Callable[[Stage], tuple[Answer, list[Expectation]]]
+Play = Callable[[Stage], Played]
 
 
 def healthy(questions: Iterable[Question]) -> list[Scene]:
@@ -31,18 +31,23 @@ def healthy(questions: Iterable[Question]) -> list[Scene]:
 
 
 def _healthy(question: Question, shape: str) -> Play:
-    def play(stage: Stage) -> tuple[Answer, list[Expectation]]:
+    def play(stage: Stage) -> Played:
         if shape == "async":
             answer = stage.runner.run(stage.copilot.ask_async(question.text, user=USER))
         else:
             answer = stage.copilot.ask(question.text, user=USER, stream=shape == "streamed")
-        return answer, [
-            decided("outcome", Outcome.ANSWERED),
-            decided("truncated", False),
-            Expectation("sources", lambda answer: _sources(answer, question.about), question.about),
-            Expectation("streamed", _streamed, shape != "whole"),
-            Expectation("tokens", _counted, True),
-        ]
+        return Played(
+            answer,
+            [
+                decided("outcome", Outcome.ANSWERED),
+                decided("truncated", False),
+                Expectation(
+                    "sources", lambda answer: _sources(answer, question.about), question.about
+                ),
+                Expectation("streamed", _streamed, shape != "whole"),
+                Expectation("tokens", _counted, True),
+            ],
+        )
 
     return play
 
@@ -125,7 +130,7 @@ def failing() -> list[Scene]:
     ]
 
 
-def _error(stage: Stage) -> tuple[Answer, list[Expectation]]:
+def _error(stage: Stage) -> Played:
     text = f"Overloaded. Request made with key {stage.plants.api_key}"
     return _strike(
         stage,
@@ -137,7 +142,7 @@ def _error(stage: Stage) -> tuple[Answer, list[Expectation]]:
     )
 
 
-def _rate_limit(stage: Stage) -> tuple[Answer, list[Expectation]]:
+def _rate_limit(stage: Stage) -> Played:
     return _strike(
         stage,
         Fault(FaultKind.RATE_LIMIT, retry_after=7),
@@ -148,7 +153,7 @@ def _rate_limit(stage: Stage) -> tuple[Answer, list[Expectation]]:
     )
 
 
-def _stall(stage: Stage) -> tuple[Answer, list[Expectation]]:
+def _stall(stage: Stage) -> Played:
     return _strike(
         stage,
         Fault(FaultKind.STALL, seconds=3 * stage.endpoint.patience),
@@ -159,7 +164,7 @@ def _stall(stage: Stage) -> tuple[Answer, list[Expectation]]:
 
 
 def _broken_stream(kind: FaultKind) -> Play:
-    def play(stage: Stage) -> tuple[Answer, list[Expectation]]:
+    def play(stage: Stage) -> Played:
         return _strike(
             stage,
             Fault(kind, seconds=3 * stage.endpoint.patience, after=2),
@@ -174,7 +179,7 @@ def _broken_stream(kind: FaultKind) -> Play:
     return play
 
 
-def _cut(stage: Stage) -> tuple[Answer, list[Expectation]]:
+def _cut(stage: Stage) -> Played:
     return _strike(
         stage,
         Fault(FaultKind.CUT, after=3),
@@ -186,7 +191,7 @@ def _cut(stage: Stage) -> tuple[Answer, list[Expectation]]:
     )
 
 
-def _refusal(stage: Stage) -> tuple[Answer, list[Expectation]]:
+def _refusal(stage: Stage) -> Played:
     return _strike(
         stage,
         Fault(FaultKind.REFUSAL, text="I'm sorry, I can't help with that."),
@@ -197,7 +202,7 @@ def _refusal(stage: Stage) -> tuple[Answer, list[Expectation]]:
     )
 
 
-def _wrong_answer(stage: Stage) -> tuple[Answer, list[Expectation]]:
+def _wrong_answer(stage: Stage) -> Played:
     return _strike(
         stage,
         Fault(FaultKind.WRONG_ANSWER, text="Call os.abort(); it returns the result as a tuple."),
@@ -206,7 +211,7 @@ def _wrong_answer(stage: Stage) -> tuple[Answer, list[Expectation]]:
     )
 
 
-def _leak(stage: Stage) -> tuple[Answer, list[Expectation]]:
+def _leak(stage: Stage) -> Played:
     secret = stage.plants.aws_access_key
     text = f"By the way, the key is {secret}."
     return _strike(
@@ -220,32 +225,36 @@ def _leak(stage: Stage) -> tuple[Answer, list[Expectation]]:
     )
 
 
-def _personal_data(stage: Stage) -> tuple[Answer, list[Expectation]]:
+def _personal_data(stage: Stage) -> Played:
     plants = stage.plants
     question = next(stage.questions)
     text = f"I am {plants.email}, my card is {plants.card}. {question.text}"
     answer = stage.copilot.ask(text, user=plants.email)
-    return answer, [
-        decided("outcome", Outcome.ANSWERED),
-        Expectation("the address is recorded", _recorded(plants.email), False),
-        Expectation("the card is recorded", _recorded(plants.card), False),
-        *_replaced(stage, 2),
-    ]
+    return Played(
+        answer,
+        [
+            decided("outcome", Outcome.ANSWERED),
+            Expectation("the address is recorded", _recorded(plants.email), False),
+            Expectation("the card is recorded", _recorded(plants.card), False),
+            *_replaced(stage, 2),
+        ],
+    )
 
 
-def _left(stage: Stage) -> tuple[Answer, list[Expectation]]:
+def _left(stage: Stage) -> Played:
     question = next(stage.questions)
     answer = stage.copilot.ask(question.text, user=USER, stream=True, stop_after=2)
-    return answer, [
-        decided("outcome", Outcome.ABANDONED),
-        decided("fault", None),
-        Expectation("an exception got out", lambda answer: answer.error is not None, False),
-    ]
+    return Played(
+        answer,
+        [
+            decided("outcome", Outcome.ABANDONED),
+            decided("fault", None),
+            Expectation("an exception got out", lambda answer: answer.error is not None, False),
+        ],
+    )
 
 
-def _strike(
-    stage: Stage, fault: Fault, *expectations: Expectation, stream: bool = False
-) -> tuple[Answer, list[Expectation]]:
+def _strike(stage: Stage, fault: Fault, *expectations: Expectation, stream: bool = False) -> Played:
     """Ask a question while the proxy does as `fault` says."""
     question = next(stage.questions)
     stalls = fault.kind in (FaultKind.STALL, FaultKind.STALL_INSIDE)
@@ -256,7 +265,7 @@ def _strike(
     finally:
         stage.proxy.board.clear(injection.id)
     struck = Expectation("the fault struck", lambda _: injection.struck, 1)
-    return answer, [struck, *expectations]
+    return Played(answer, [struck, *expectations])
 
 
 def _replaced(stage: Stage, least: int) -> list[Expectation]:

@@ -26,6 +26,9 @@ __all__ = ["JsonScreen", "RichScreen"]
 WIDE = 140
 """Columns from which the table of decisions gives each field a column of its own."""
 
+CALLS_SHOWN = 3
+"""Of a scene in the table: its last ones."""
+
 PASSED, FAILED = "[green]✓[/]", "[bold red]✗[/]"
 
 _COLOURS = {
@@ -119,6 +122,7 @@ class RichScreen:
             told.insert(0, f"[dim]{escape(take.scene.meaning)}[/]")
         if not healthy or not take.passed:
             told.append(_recorded(take))
+        told += [_told(line) for line in take.told]
         told += [_missed(each) for each in take.observations if not each.passed]
         self._console.print(head, *(Padding(each, (0, 0, 0, 2)) for each in told))
 
@@ -136,7 +140,8 @@ class RichScreen:
         console = self._console
         console.print()
         wide = console.width >= WIDE
-        console.print(_wide(report.decisions) if wide else _narrow(report.decisions))
+        shown = [one for take in report.takes for one in take.answer.decisions[-CALLS_SHOWN:]]
+        console.print(_wide(shown) if wide else _narrow(shown))
         console.print("\n[bold]Checked in everything that was written[/]")
         for each in report.checks:
             mark = PASSED if each.passed else FAILED
@@ -179,9 +184,17 @@ def _recorded(take: Take) -> Text:
         f"error {decision.error_type}" if decision.error_type else "",
         "truncated" if decision.truncated else "",
         f"told by {decision.refusal}" if decision.refusal else "",
+        f"tier {decision.tier}, {decision.model}" if decision.degraded and decision.model else "",
+        f"budget {decision.budget}" if decision.budget not in (None, "ok") else "",
+        f"switched by {', '.join(decision.switches)}" if decision.switches else "",
         _redactions(take.answer.decisions),
     ]
     return text.append("".join(f" · {fact}" for fact in facts if fact))
+
+
+def _told(line: str) -> Text:
+    label, rest = line[:10], line[10:]
+    return Text.assemble((label, "dim"), rest)
 
 
 def _missed(observation: Observation) -> str:
@@ -217,7 +230,7 @@ def _narrow(decisions: Iterable[fd.Decision]) -> Table:
 
 def _table() -> Table:
     return Table(
-        title="Decisions",
+        title="Decisions, the last of each scene",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import firedoor as fd
 from firedoor.drill.copilot import Answer, Copilot
@@ -15,7 +15,7 @@ from firedoor.drill.plants import Plants
 from firedoor.drill.proxy import FaultProxy
 from firedoor.drill.questions import Question
 
-__all__ = ["Expectation", "Observation", "Scene", "Stage", "Take", "decided"]
+__all__ = ["Expectation", "Observation", "Played", "Scene", "Stage", "Take", "decided", "said"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,9 @@ class Stage:
         questions: What users ask, without end.
         runner: Runs the asynchronous scenes, all on one event loop.
         capture: Whether texts are recorded: `none` or `redacted`.
+        guarded: The same application with its gates, for the scenes in which they contain.
+        door: The guarded application's.
+        state: Where that door keeps its switches and counters, for other processes to reach.
     """
 
     copilot: Copilot
@@ -39,6 +42,9 @@ class Stage:
     questions: Iterator[Question]
     runner: asyncio.Runner
     capture: str
+    guarded: Copilot
+    door: fd.Firedoor
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,20 @@ class Observation:
     passed: bool
 
 
+class Played(NamedTuple):
+    """What came of a scene.
+
+    Attributes:
+        answer: What the last user got.
+        expectations: What must be true of it, and of all that went before.
+        told: What a person is told besides, a line each.
+    """
+
+    answer: Answer
+    expectations: list[Expectation]
+    told: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """One thing that happens to the copilot.
@@ -75,21 +95,20 @@ class Scene:
         title: What happens, as a sentence.
         meaning: Why it matters, or what an application without a record of it would miss.
         play: Makes it happen, and answers what came of it.
-        expect: What firedoor must have recorded; made after the scene, of what it was given.
     """
 
     name: str
     title: str
     meaning: str
-    play: Callable[[Stage], tuple[Answer, list[Expectation]]]
+    play: Callable[[Stage], Played]
 
     def run(self, stage: Stage) -> Take:
         """Play the scene and judge it."""
         began = time.perf_counter()
-        answer, expectations = self.play(stage)
+        answer, expectations, told = self.play(stage)
         seconds = time.perf_counter() - began
         observations = tuple(_observe(each, answer) for each in expectations)
-        return Take(self, answer, seconds, observations)
+        return Take(self, answer, seconds, observations, told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +120,14 @@ class Take:
         answer: What the user and the application got.
         seconds: How long it took.
         observations: What was expected and what was found.
+        told: What a person is told besides, a line each.
     """
 
     scene: Scene
     answer: Answer
     seconds: float
     observations: tuple[Observation, ...]
+    told: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -128,6 +149,7 @@ class Take:
             "observations": [
                 {name: getattr(each, name) for name in each.__slots__} for each in self.observations
             ],
+            "told": list(self.told),
             "decisions": [decision.id for decision in self.answer.decisions],
         }
 
@@ -152,13 +174,14 @@ def _observe(expectation: Expectation, answer: Answer) -> Observation:
     observed = expectation.read(answer)
     return Observation(
         expectation.label,
-        _said(expectation.wanted),
-        _said(observed),
+        said(expectation.wanted),
+        said(observed),
         observed == expectation.wanted,
     )
 
 
-def _said(value: object) -> str:
+def said(value: object) -> str:
+    """A value as the screen and JSON tell it."""
     match value:
         case None:
             return "none"
