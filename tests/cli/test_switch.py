@@ -54,6 +54,9 @@ def on(board):
         ("strictness strict", "strictness is strict"),
         ("safe-mode checkout-help", "checkout-help is in safe mode"),
         ("safe-mode '*'", "every journey is in safe mode"),
+        ("cap-budget day 0.2", "budget day ends at 20 % of its limit"),
+        ("shed-load news", "news is turned away"),
+        ("shed-load news 0.5", "50 % of news is turned away"),
         ("minimum-tier llm:answer 1", "llm:answer begins at tier 1"),
     ],
 )

@@ -77,6 +77,11 @@ class TestASwitch:
             ("depth", "*", 3),
             ("minimum_tier", "llm:answer", 0),
             ("minimum_tier", "tool:refund", 1),
+            ("cap_budget", "day", 1),
+            ("cap_budget", "day", None),
+            ("cap_budget", "day", True),
+            ("shed_load", "help", 0),
+            ("shed_load", "help", 1.1),
             ("alias", "gpt-5", ""),
             ("alias", "gpt-5", None),
             ("prompt", "answer", 12),
@@ -115,6 +120,10 @@ class TestASwitch:
             (switch("a", "strictness", "*", "strict"), "strictness is strict"),
             (switch("a", "safe_mode", "*"), "every journey is in safe mode"),
             (switch("a", "minimum_tier", "llm:answer", 1), "llm:answer begins at tier 1"),
+            (switch("a", "cap_budget", "day", 0.2), "budget day ends at 20 % of its limit"),
+            (switch("a", "cap_budget", "*", 0.0), "every budget ends at 0 % of its limit"),
+            (switch("a", "shed_load", "news", 1), "news is turned away"),
+            (switch("a", "shed_load", "*", 0.5), "50 % of every journey is turned away"),
             (switch("a", "restore", "w47", ()), "switches are as in known-good w47"),
         ],
     )
@@ -127,6 +136,23 @@ class TestResolving:
         assert Snapshot().empty
         answer = Snapshot().resolve("llm:answer", alias="gpt-5", now=NOW)
         assert (answer.model, answer.disabled_by, answer.switches) == ("gpt-5", None, ())
+
+    def test_the_newest_cap_of_a_budget_holds(self):
+        snap = snapshot(
+            switch("a", "cap_budget", "day", 0.2),
+            switch("b", "cap_budget", "*", 0.5),
+            switch("c", "cap_budget", "day", 0.1, journey="help"),
+        )
+        assert snap.capped
+        assert snap.cap("day", now=NOW).id == "b"
+        assert snap.cap("day", journey="help", now=NOW).id == "c"
+        assert not snapshot(switch("a", "disable", "*")).capped
+
+    def test_a_journey_is_shed_by_name_or_with_every_other(self):
+        snap = snapshot(switch("a", "shed_load", "*", 0.5), switch("b", "shed_load", "news", 1))
+        assert snap.resolve("llm:answer", journey="news", now=NOW).shed.id == "b"
+        answer = snap.resolve("llm:answer", journey="help", now=NOW)
+        assert (answer.shed.id, answer.applied) == ("a", ())
 
     @pytest.mark.parametrize("target", ["tool:refund", "tool:*", "*"])
     def test_a_route_is_off_by_name_by_kind_or_with_everything(self, target):
@@ -437,6 +463,7 @@ class TestJson:
 TARGETS = [
     ("alias", "x", "y"), ("alias", "x", "z"), ("disable", "tool:a", None), ("disable", "tool:*", None),
     ("depth", "retrieval:kb", 3), ("depth", "retrieval:kb", 5), ("minimum_tier", "llm:a", 1),
+    ("cap_budget", "day", 0.5),
 ]  # fmt: skip
 
 

@@ -147,6 +147,39 @@ def safe_mode(
 
 
 @app.command()
+def cap_budget(
+    budget: Annotated[str, typer.Argument(help="Its name, as in day or llm:answer/day; or '*'.")],
+    share: Annotated[float, typer.Argument(help="Of its limit: 0 to below 1.")],
+    *,
+    reason: Reason,
+    ttl: Ttl = None,
+    journey: Journey = None,
+    actor: Actor = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a budget end at a share of its limit."""
+    terms = _terms(reason, actor, ttl, journey, InFlight.KEEP)
+    _set(state, as_json, lambda board: board.cap_budget(budget, share, **terms))
+
+
+@app.command()
+def shed_load(
+    journey: Annotated[str, typer.Argument(help="The journey to turn away, or '*'.")],
+    share: Annotated[float, typer.Argument(help="Of its requests: up to 1, all of them.")] = 1.0,
+    *,
+    reason: Reason,
+    ttl: Ttl = None,
+    actor: Actor = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn the requests of a journey away, or a share of them, with its safe responses."""
+    terms = _terms(reason, actor, ttl, None, InFlight.KEEP)
+    _set(state, as_json, lambda board: board.shed_load(journey, share, **terms))
+
+
+@app.command()
 def minimum_tier(
     route: Annotated[str, typer.Argument(help="llm:answer or llm:*.")],
     tier: Annotated[int, typer.Argument(min=1, help="The first tier to try; 0 is the first.")],

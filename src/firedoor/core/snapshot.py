@@ -102,6 +102,7 @@ class Snapshot:
     """Every switch in force at one moment. Immutable; ask it with the time it is.
 
     Attributes:
+        capped: A budget is capped by one of them.
         empty: Nothing is set and nothing can come into force by itself: do not even ask.
         version: Of the board it was made from.
         switches: What is in force, oldest first.
@@ -118,6 +119,7 @@ class Snapshot:
         "_index",
         "_models",
         "_stacks",
+        "capped",
         "empty",
         "switches",
         "until",
@@ -135,6 +137,7 @@ class Snapshot:
         self.switches = tuple(live)
         self.until = min(_expiries(stacks, now), default=math.inf)
         self.empty = not live and self.until == math.inf
+        self.capped = any(s.kind is Kind.CAP_BUDGET for s in live)
         self._index: dict[tuple[Kind, str, str | None], tuple[int, Switch]] = {
             (s.kind, s.target, None if s.kind in JOURNEYS else s.journey): (age, s)
             for age, s in enumerate(live)

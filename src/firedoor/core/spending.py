@@ -251,11 +251,13 @@ class Rule:
             case _:
                 return Unpriced.DENIED
 
-    def line(self, key: str, amounts: tuple[int, int], *, enforce: bool) -> Line:
-        """The counter's part in a hold of the store."""
+    def line(
+        self, key: str, amounts: tuple[int, int], *, enforce: bool, limit: int | None = None
+    ) -> Line:
+        """The counter's part in a hold of the store; `limit` where a switch has lowered it."""
         return Line(
             key,
-            self.limit,
+            self.limit if limit is None else limit,
             min(amounts[0], LARGEST),
             min(amounts[1], LARGEST),
             math.inf if self.local else self._window.end + _GRACE,
@@ -263,8 +265,10 @@ class Rule:
             enforce,
         )
 
-    def state(self, used: int) -> BudgetState:
-        """How a counter stands with so much settled and held."""
+    def state(self, used: int, limit: int | None = None) -> BudgetState:
+        """How a counter stands with so much settled and held; `limit` as for `line`."""
+        if limit is not None and used >= limit:
+            return BudgetState.EXHAUSTED
         if used < self.near:
             return BudgetState.OK
         return BudgetState.NEAR_LIMIT if used < self.limit else BudgetState.EXHAUSTED
@@ -294,7 +298,14 @@ class Rule:
         return None if self.local else max(0.0, self.window(now).end - now)
 
     def refusal(
-        self, scope: str, balance: Balance | None, amount: int | None, route: str, now: float
+        self,
+        scope: str,
+        balance: Balance | None,
+        amount: int | None,
+        route: str,
+        now: float,
+        *,
+        limit: int | None = None,
     ) -> str:
         """The words of a refusal: what is left, what was asked for, when there is more.
 
@@ -304,6 +315,7 @@ class Rule:
             amount: What the call may cost; None where its price is not known.
             route: As in `llm:answer`.
             now: Seconds since the epoch.
+            limit: What a switch has lowered it to; None: nothing has.
         """
         who = "" if scope == "-" else f" ({self._scope_name()}={scope!r})"
         head = f"Budget {self.name!r}{who}"
@@ -318,7 +330,9 @@ class Rule:
                 f"has leased no {self._told(amount)} (on_store_error="
                 f"{self.budget.on_store_error!r})."
             )
-        left = max(0, self.limit - balance.settled - balance.held)
+        most = self.limit if limit is None else limit
+        left = max(0, most - balance.settled - balance.held)
+        capped = "" if limit is None else f" (a switch has capped {self._plain(self.limit)})"
         held = f", {self._told(balance.held)} held by running calls" if balance.held else ""
         ends = (
             "It lasts as long as the request."
@@ -326,7 +340,7 @@ class Rule:
             else f"Resets {datetime.fromtimestamp(self.window(now).end, UTC):%Y-%m-%dT%H:%MZ}."
         )
         return (
-            f"{head} has {self._told(left)} left of {self._plain(self.limit)}{held}; {route!r} "
+            f"{head} has {self._told(left)} left of {self._plain(most)}{capped}{held}; {route!r} "
             f"asked for {self._plain(amount)}. {ends}"
         )
 

@@ -151,6 +151,7 @@ class Purse:
         "_input",
         "_keys",
         "_ledger",
+        "_limits",
         "_lines",
         "_rules",
         "_scopes",
@@ -174,6 +175,7 @@ class Purse:
         self._keys: list[str] = []
         self._scopes: list[str] = []
         self._lines: list[Line] = []
+        self._limits: list[int | None] = [None] * len(self._rules)
         self._spent = [0] * len(self._rules)
         self.state: BudgetState | None = None
         self.cap = 0
@@ -229,6 +231,7 @@ class Purse:
                     self._keys[index],
                     (min(before + amounts[0], LARGEST), min(before + amounts[1], LARGEST)),
                     enforce=rule.enforce and self._budgets.enforce,
+                    limit=self._limits[index],
                 )
             )
         enough = bool(self._lines) and all(
@@ -268,12 +271,26 @@ class Purse:
                 scope = "-"
             self._scopes.append(scope)
             self._keys.append(rule.name if rule.local else rule.key(scope, now))
+        self._cap()
         if any(rule.local for rule in self._rules):
             with self._budgets.lock:
                 self._ledger = Ledger() if outermost is None else outermost.purse
                 if self._ledger is None:
                     self._ledger = outermost.purse = Ledger()
         self._bound = True
+
+    def _cap(self) -> None:
+        """Take the lower limits that switches set, as they were when the call began."""
+        record = self._call.record
+        board = self._call.board.at(record.time)
+        if not board.capped:
+            return
+        for index, rule in enumerate(self._rules):
+            switch = board.cap(rule.name, journey=record.journey, now=record.time)
+            if switch is not None:
+                self._limits[index] = int(rule.limit * switch.value)
+                if switch.id not in record.switches:
+                    record.switches += (switch.id,)
 
     def _ahead(self, attempt: Attempt) -> list[Estimate]:
         """What the attempt may use, and then what every tier that may still run may use."""
@@ -417,10 +434,11 @@ class Purse:
         for index, balance in zip(at, balances, strict=True):
             rule = self._rules[index]
             used = balance.settled + balance.held
-            state = rule.state(used)
+            limit = self._limits[index]
+            state = rule.state(used, limit)
             if self.state is None or _WORST_FIRST.index(state) < _WORST_FIRST.index(self.state):
                 self.state = state
-            if used > rule.limit and rule.strict:
+            if used > (rule.limit if limit is None else limit) and rule.strict:
                 if not self._budgets.enforce and rule.enforce:
                     self._say(rule, VerdictStatus.BLOCKED, "BudgetExceeded", shadow=True)
                 elif not rule.enforce:
@@ -432,7 +450,14 @@ class Purse:
         now = self._budgets.accounts.now()
         self.state = BudgetState.EXHAUSTED
         denied = BudgetExceeded(
-            rule.refusal(self._scopes[index], balance, amount, self._call.route.id, now),
+            rule.refusal(
+                self._scopes[index],
+                balance,
+                amount,
+                self._call.route.id,
+                now,
+                limit=self._limits[index],
+            ),
             gate=rule.gate,
             retry_after=rule.resets_in(now) if amount is not None else None,
         )

@@ -32,7 +32,7 @@ from firedoor.shell.loops import check_loop
 from firedoor.shell.reading import fill, read
 from firedoor.shell.route import ROUTED, Binding, Route
 from firedoor.shell.scope import ATTEMPT_KEY, REQUEST_KEY, SPAN_KEY, new_id
-from firedoor.shell.switched import refusal
+from firedoor.shell.switched import refusal, shed
 from firedoor.shell.watch import BrokenStreamError
 from firedoor.types import CostCertainty, Outcome, RouteKind, Usage, Verdict, VerdictStatus
 
@@ -182,6 +182,8 @@ class Call:
             )
             if route.prompt is not None and route.prompt in runtime.prompts.names():
                 record.prompt_revision = runtime.clean(runtime.prompts.get(route.prompt).revision)
+            if found is not None and found.shed is not None:
+                found = shed(found, record.request_id)
             if found is None or not found.applied:
                 return
             self.switched = found
@@ -189,7 +191,7 @@ class Call:
             if found.prompt_revision is not None:
                 record.prompt_revision = runtime.clean(found.prompt_revision)
             self.depth = found.depth
-            self.refusal = refusal(found, route)
+            self.refusal = refusal(found, route, record.time)
             if found.model is not None and found.model != self.model:
                 self.model = found.model
                 record.model = runtime.clean(found.model)

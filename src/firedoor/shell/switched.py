@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from firedoor.config import Tier
 from firedoor.core.snapshot import Resolution, Snapshot
 from firedoor.core.switches import InFlight, Kind, Switch
-from firedoor.errors import RouteDisabled
+from firedoor.errors import Denied, RouteDisabled, Saturated
 from firedoor.types import Effect, RouteKind
 
 if TYPE_CHECKING:
@@ -16,17 +18,47 @@ if TYPE_CHECKING:
     from firedoor.shell.call import Call
     from firedoor.shell.route import Route
 
-__all__ = ["model_off", "newly", "refusal"]
+__all__ = ["model_off", "newly", "refusal", "shed"]
+
+_SHARES = 1 << 32
 
 
-def refusal(resolution: Resolution, route: Route) -> RouteDisabled | None:
+def shed(resolution: Resolution, request_id: str) -> Resolution:
+    """What the switches make of a call whose request may be among those turned away.
+
+    A request is turned away whole or not at all: its id decides, the same in every process. One
+    that is turned away is answered as in safe mode.
+    """
+    switch = resolution.shed
+    if switch is None:
+        return resolution
+    place = zlib.crc32(f"{switch.id}/{request_id}".encode(errors="surrogatepass")) / _SHARES
+    if place >= switch.value:
+        return replace(resolution, shed=None)
+    return replace(
+        resolution,
+        safe_mode=resolution.safe_mode or switch,
+        applied=(*resolution.applied, switch),
+        switches=(*resolution.switches, switch.id),
+    )
+
+
+def refusal(resolution: Resolution, route: Route, now: float = 0.0) -> Denied | None:
     """The denial a call gets at once, or None if it may go on.
 
     In safe mode a model call answers with its canned tier, or is refused if it has none; tools
-    that write or reach out are refused; searches and reading tools go on.
+    that write or reach out are refused; searches and reading tools go on. The same where the
+    request is turned away, which is told as `Saturated`.
+
+    Args:
+        resolution: As `shed` left it.
+        route: The route called.
+        now: Seconds since the epoch.
     """
     if resolution.disabled_by is not None:
         return _off(f"{route.id} is turned off", resolution.disabled_by)
+    if resolution.shed is not None and _unsafe(route):
+        return _turned_away(route, resolution.shed, now)
     if resolution.safe_mode is not None and _unsafe(route):
         return _off(f"{route.id} does not run in safe mode", resolution.safe_mode)
     if resolution.model_disabled_by is not None and route.plan is None:
@@ -61,6 +93,18 @@ def _unsafe(route: Route) -> bool:
     if route.kind is RouteKind.LLM:
         return route.plan is None or route.plan.canned is None
     return route.template.get("effect") in (Effect.WRITE, Effect.NETWORK)
+
+
+def _turned_away(route: Route, switch: Switch, now: float) -> Saturated:
+    after = None if switch.expires_at is None else max(0.0, switch.expires_at - now)
+    hint = "" if after is None else f" Try again in {after:.0f} s."
+    return Saturated(
+        f"{route.id} does not run for this request: load is shed by switch {switch.id} "
+        f"({switch.actor}: {switch.reason}).{hint} Revert it: "
+        f"door.switches.revert({switch.id!r})",
+        gate=f"switch:{switch.id}",
+        retry_after=after,
+    )
 
 
 def _off(what: str, switch: Switch) -> RouteDisabled:
