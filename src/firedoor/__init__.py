@@ -3,6 +3,7 @@
 from firedoor import policies
 from firedoor._version import __version__
 from firedoor.config import Breaker, Budget, Canned, Hedge, Limiter, LoopGuard, Tier
+from firedoor.core import rules
 from firedoor.core.incident import ActionState, Finding
 from firedoor.core.prices import Price
 from firedoor.door import Firedoor
@@ -22,7 +23,8 @@ from firedoor.errors import (
     StoreError,
     UnknownIncident,
 )
-from firedoor.incidents import actions, runbooks
+from firedoor.incidents import actions, alerts, runbooks
+from firedoor.incidents.alert import Alert, Journey
 from firedoor.incidents.book import Incident, Incidents
 from firedoor.incidents.runbooks import RollbackOption, Runbook, SeverityCriteria
 from firedoor.privacy import Redactor
@@ -56,6 +58,7 @@ from firedoor.types import (
 __all__ = [
     "ROUTED",
     "ActionState",
+    "Alert",
     "AlertState",
     "Attempt",
     "AttemptRecord",
@@ -83,6 +86,7 @@ __all__ = [
     "IncidentClass",
     "IncidentState",
     "Incidents",
+    "Journey",
     "LifecycleError",
     "Limiter",
     "LoopGuard",
@@ -112,9 +116,11 @@ __all__ = [
     "VerdictStatus",
     "__version__",
     "actions",
+    "alerts",
     "current_attempt",
     "current_request",
     "policies",
+    "rules",
     "runbooks",
     "wrap",
 ]

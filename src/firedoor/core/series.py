@@ -59,6 +59,11 @@ class Series(Protocol):
         """How its observations become one value."""
         ...
 
+    @property
+    def quantile(self) -> float | None:
+        """Which quantile it is, 0 to 1; None: it is none."""
+        ...
+
     def over(self, seconds: float, now: float, *, before: float = 0.0) -> Sample:
         """The `seconds` that ended `before` seconds before `now`.
 
