@@ -20,7 +20,7 @@ from firedoor.extraction import Extractors
 from firedoor.policies import Chain, Policy, policy
 from firedoor.privacy import Redactor
 from firedoor.records import Decision
-from firedoor.shell.accounts import Accounts
+from firedoor.shell.accounts import LEASE
 from firedoor.shell.budgets import Budgets, Threshold
 from firedoor.shell.guard import Guard
 from firedoor.shell.loops import limits_of
@@ -77,6 +77,8 @@ class Firedoor:
         prices: Of models, by name, in US dollars per million tokens: `fd.Price(input, output)` or
             a pair. They come before the table of genai-prices (extra `prices`).
         loop_guard: When a request goes in circles. None: only `max_calls=` of tools is counted.
+        lease: Seconds that what running calls hold of shared budgets binds after their process was
+            killed. Holds are renewed while their calls run.
 
     Raises:
         ConfigurationError: If a value cannot work; it names the value and the remedy.
@@ -98,6 +100,7 @@ class Firedoor:
         budgets: Sequence[Budget] = (),
         prices: Mapping[str, Any] | None = None,
         loop_guard: LoopGuard | None = None,
+        lease: float = LEASE,
     ) -> None:
         if not str(service).strip():
             raise ConfigurationError(
@@ -138,6 +141,7 @@ class Firedoor:
             prices=Prices(prices),
             loops=limits_of(loop_guard),
         )
+        self._lease = _seconds("lease", lease)
         self._thresholds: list[Callable[[Threshold], object]] = []
         self._rules = self._declare(budgets)
 
@@ -159,22 +163,17 @@ class Firedoor:
                 )
         runtime = self._runtime
         if runtime.budgets is None:
-            store = self._store or MemoryStore(runtime.clock)
-            accounts = Accounts(
-                store, runtime.clock, on_settled=self._settled, on_fault=self._unpaid
-            )
             runtime.budgets = Budgets(
-                accounts,
+                self._store or MemoryStore(runtime.clock),
+                runtime.clock,
                 runtime.prices,
+                service=runtime.service,
                 enforce=runtime.enforce,
+                lease=self._lease,
                 on_threshold=self._crossed,
                 on_fault=self._unpaid,
             )
         return runtime.budgets.declare(budgets, owner)
-
-    def _settled(self, told: Any, balances: Any) -> None:
-        if self._runtime.budgets is not None:
-            self._runtime.budgets.settled(told, balances)
 
     def _unpaid(self, error: BaseException) -> None:
         """Something about budgets went wrong behind the calls' path."""
@@ -526,6 +525,12 @@ def _store(given: str | None, clock: Clock) -> Store | None:
     except ConfigurationError as error:
         where = "Firedoor" if given is not None else "FIREDOOR_STATE"
         raise ConfigurationError(f"{where}: {error}") from error.__cause__
+
+
+def _seconds(name: str, given: Any) -> float:
+    if type(given) in (int, float) and 0 < given <= 86_400:
+        return float(given)
+    raise ConfigurationError(f"{name}={given!r}: give seconds, more than 0 and at most a day")
 
 
 def _flag(name: str, *, default: bool = False) -> bool:

@@ -3,30 +3,33 @@
 Reserving is done on the call's path, since it decides whether the call may run. All else is told to
 a shared store by one background thread, in batches, and never on the path: what calls really
 spent, the renewal of leases, and what was spent while the store could not be reached. A hold stays
-held until its settlement has arrived, so a late one never lets anybody overspend.
+held until its settlement has arrived, so a late one never lets anybody overspend; and nobody is
+refused because of one, since what is still to be told is told first.
 
-While a shared store is away nobody waits for it: it is asked again after `AWAY` seconds. Until then
-a budget may live on its share: a small part of its limit that this process has reserved ahead.
+While a shared store is away nobody waits for it: the background thread asks it every `AWAY`
+seconds, and calls leave it alone until it has answered. Until then a budget may live on its share
+(`firedoor.shell.shares`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from firedoor.clock import Clock
-from firedoor.core.budget import LARGEST, Answer, Balance, Line
+from firedoor.core.budget import Answer, Line
 from firedoor.errors import StoreError
+from firedoor.shell.outbox import OnSettled, Outbox, Settling
 from firedoor.shell.scope import new_id
+from firedoor.shell.shares import Shares
 from firedoor.stores.base import Store
 
-__all__ = ["AWAY", "LEASE", "SHARE", "Accounts", "Settling"]
+__all__ = ["AWAY", "LEASE", "Accounts", "LeftAlone"]
 
 LEASE = 60.0
 """Seconds a call's hold lasts; renewed while the call runs, so this is how long the hold of a
@@ -35,52 +38,16 @@ killed process binds."""
 AWAY = 1.0
 """Seconds a store that failed is left alone."""
 
-SHARE = 50
-"""A process's share is the limit over this, for each of its counters."""
+PROCESSES = "budgets:processes"
+"""The space in which the processes that share a store's budgets are counted."""
 
-_SHARE_LEASE = 600.0
-_SHARED_COUNTERS = 256
-_EVERY = LEASE / 3
 _FOREVER = 86_400.0
-_BATCH = 256
-_MOST = 10_000
-
-OnSettled = Callable[[Any, tuple[Balance, ...]], None]
+_GATHER = 0.005  # calls that end together are told together
+_RENEWED = 256
 
 
-@dataclass(slots=True)
-class Settling:
-    """A hold that is over, on its way to the store.
-
-    Attributes:
-        hold: Its id.
-        lines: Its lines.
-        amounts: What was spent, a figure per line.
-        told: Given back with the balances afterwards.
-    """
-
-    hold: str
-    lines: Sequence[Line]
-    amounts: tuple[int, ...]
-    told: Any = None
-
-
-@dataclass(slots=True)
-class _Share:
-    line: Line
-    hold: str
-    until: float
-    spent: int = 0
-    held: int = 0
-
-
-@dataclass(slots=True)
-class _Due:
-    """What the store is to be told. Guarded by the lock of its `Accounts`."""
-
-    settling: deque[Settling] = field(default_factory=deque)
-    posts: dict[str, tuple[Line, int]] = field(default_factory=dict)
-    jobs: deque[Callable[[], None]] = field(default_factory=deque)
+class LeftAlone(StoreError):
+    """The store failed a moment ago and was not asked."""
 
 
 class Accounts:
@@ -90,9 +57,12 @@ class Accounts:
 
     Args:
         store: Where the counters are.
-        clock: The door's, for how long the store is left alone.
+        clock: The door's.
         on_settled: Called with `Settling.told` and the balances after a settlement.
         on_fault: Called with what went wrong behind the path.
+        on_start: Called behind the path when this process first reaches a shared store, and again
+            after each lease.
+        lease: Seconds the holds of this process last unless it renews them.
     """
 
     def __init__(
@@ -102,6 +72,8 @@ class Accounts:
         *,
         on_settled: OnSettled,
         on_fault: Callable[[BaseException], None],
+        on_start: Callable[[Store], None] | None = None,
+        lease: float = LEASE,
     ) -> None:
         self.store = store
         self.shared = store.shared
@@ -109,29 +81,33 @@ class Accounts:
         self._clock = clock.now
         self._on_settled = on_settled
         self._on_fault = on_fault
+        self._on_start = on_start
         self._away_until = 0.0
         self._failing = False
-        self._lost = 0
-        self._lease = LEASE if self.shared else _FOREVER
+        self._lease = lease if self.shared else _FOREVER
+        self._every = self._lease / 3
         self._clear()
 
     def _clear(self) -> None:
         self._process = os.getpid()
+        self._id = new_id()
+        self._failing = False
         self._lock = threading.Lock()
         self._working = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._due = _Due()
         self._live: set[str] = set()
-        self._renewed = self._clock()
-        self._wanted: dict[str, Line] = {}
-        self._shares: dict[str, _Share] = {}
+        self._looked: float | None = None
+        self._outbox = Outbox(
+            self.store, self._lease, on_settled=self._on_settled, on_fault=self._on_fault
+        )
+        self._shares = Shares(self.store, self._lease)
 
     @property
     def away(self) -> bool:
-        """Whether the store failed a moment ago, and is left alone."""
-        return self._failing and self._clock() < self._away_until
+        """Whether the store failed, and is left alone until the background thread has reached it."""
+        return self._failing and (not self._closed or self._clock() < self._away_until)
 
     # On the path ---------------------------------------------------------------------------
 
@@ -139,15 +115,22 @@ class Accounts:
         """Hold these lines; see `Store.reserve`.
 
         Raises:
-            StoreError: If the store does not answer, or is left alone.
+            StoreError: If the store does not answer. `LeftAlone` if it was not even asked.
         """
+        if not self.shared:
+            return self.store.reserve(hold, lines, self._lease)
         self._check()
         try:
             answer = self.store.reserve(hold, lines, self._lease)
+            for _ in lines:
+                if answer.refused is None or not self._may_make_room(lines[answer.refused]):
+                    break
+                self._make_room(lines[answer.refused])
+                answer = self.store.reserve(hold, lines, self._lease)
         except StoreError:
             self._failed()
             raise
-        return self._answered(hold, lines, answer)
+        return self._answered(hold, answer)
 
     async def areserve(self, hold: str, lines: Sequence[Line]) -> Answer:
         """As `reserve`, without blocking the event loop."""
@@ -156,55 +139,60 @@ class Accounts:
         self._check()
         try:
             answer = await self.store.areserve(hold, lines, self._lease)
+            for _ in lines:
+                if answer.refused is None or not self._may_make_room(lines[answer.refused]):
+                    break
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(None, self._make_room, lines[answer.refused])
+                answer = await self.store.areserve(hold, lines, self._lease)
         except StoreError:
             self._failed()
             raise
-        return self._answered(hold, lines, answer)
+        return self._answered(hold, answer)
 
     def _check(self) -> None:
-        if self.shared:
-            if self._process != os.getpid():
-                self._clear()
-            if self.away:
-                raise StoreError("the store failed a moment ago and is left alone")
+        if self._process != os.getpid():
+            self._clear()
+        if self.away:
+            raise LeftAlone("the store failed a moment ago and is left alone")
 
     def _failed(self) -> None:
         self._failing = True
         self._away_until = self._clock() + AWAY
+        self._start()
 
-    def _answered(self, hold: str, lines: Sequence[Line], answer: Answer) -> Answer:
+    def _answered(self, hold: str, answer: Answer) -> Answer:
         self._failing = False
-        if self.shared and answer.held:
-            with self._lock:
-                self._live.add(hold)
-                for line in lines:
-                    if line.enforce and line.limit >= SHARE and line.key not in self._shares:
-                        self._wanted[line.key] = line
-                while len(self._wanted) > _SHARED_COUNTERS:
-                    del self._wanted[next(iter(self._wanted))]
-            self._start()
+        if answer.held:
+            self._live.add(hold)
+            if self._thread is None:
+                self._start()
         return answer
+
+    def _may_make_room(self, line: Line) -> bool:
+        return self._outbox.unsettled or self._shares.holds(line.key)
+
+    def _make_room(self, line: Line) -> None:
+        """Give a counter back what it holds for this process and need not."""
+        share = self._shares.give_back(line.key)
+        if share is not None:
+            self._outbox.settle(share)
+        self._outbox.send()
 
     def settle(self, settling: Settling) -> None:
         """A hold is over: told at once to a store of this process, later to a shared one."""
         if not self.shared:
-            self._settled([settling], self.store.settle([(settling.hold, settling.amounts)]))
+            (balances,) = self.store.settle([(settling.hold, settling.amounts)])
+            if balances is not None and settling.told is not None:
+                self._on_settled(settling.told, balances)
             return
-        with self._lock:
-            self._live.discard(settling.hold)
-            self._due.settling.append(settling)
+        self._live.discard(settling.hold)
+        self._outbox.settle(settling)
         self._start()
 
     def post(self, line: Line, spent: int) -> None:
         """Count what was spent without a hold."""
-        if spent <= 0:
-            return
-        with self._lock:
-            _, before = self._due.posts.get(line.key, (line, 0))
-            if len(self._due.posts) >= _MOST and not before:
-                self._lost += 1
-                return
-            self._due.posts[line.key] = (line, min(before + spent, LARGEST))
+        self._outbox.post(line, spent)
         if self.shared:
             self._start()
         else:
@@ -215,61 +203,74 @@ class Accounts:
         if not self.shared:
             job()
             return
-        with self._lock:
-            self._due.jobs.append(job)
+        self._outbox.ask(job)
         self._start()
+
+    def first(self, name: str, ttl: float) -> bool:
+        """Whether this process is the first of those that share the store to do what has this name.
+
+        Asks the store: not for the path. True if it does not answer.
+        """
+        if not self.shared:
+            return True
+        try:
+            return self.store.claim(name, self._id, ttl)
+        except StoreError:
+            return True
 
     # Shares --------------------------------------------------------------------------------
 
+    def want_share(self, line: Line) -> None:
+        """Set a part of this counter aside, for when the store is away."""
+        if self._shares.want(line):
+            self._start()
+
     def take_share(self, line: Line) -> bool:
         """Hold an amount of this process's share of a counter, while the store is away."""
-        with self._lock:
-            share = self._shares.get(line.key)
-            if share is None or self.store.now() >= share.until:
-                return False
-            left = share.line.amount - share.spent - share.held
-            if not (line.amount <= left if line.strict else left > 0):
-                return False
-            share.held += line.amount
-            return True
+        return self._shares.take(line)
 
-    def settle_share(self, line: Line, spent: int) -> None:
+    def settle_share(self, line: Line, held: int, spent: int) -> None:
         """Turn what was held of a share into what was spent."""
-        with self._lock:
-            share = self._shares.get(line.key)
-            if share is not None:
-                share.held -= line.amount
-                share.spent += spent
-                return
-        self.post(line, spent)
+        if not self._shares.settle(line.key, held, spent):
+            self.post(line, spent)
 
     # Behind the path -----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to work behind the path, if the store is a shared one."""
+        if self.shared:
+            self._start()
 
     def _start(self) -> None:
         self._wake.set()
         if self._thread is None and not self._closed:
             with self._lock:
                 if self._thread is None:
-                    atexit.register(_at_exit, weakref.ref(self))
-                    self._thread = threading.Thread(
-                        target=_keep,
-                        args=(weakref.ref(self),),
-                        name="firedoor-budgets",
-                        daemon=True,
-                    )
-                    self._thread.start()
+                    self._thread = self._begin()
+
+    def _begin(self) -> threading.Thread | None:
+        thread = threading.Thread(
+            target=_keep, args=(weakref.ref(self),), name="firedoor-budgets", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # the interpreter is on its way out
+            self._on_fault(error)
+            return None
+        atexit.register(_at_exit, weakref.ref(self))
+        return thread
 
     def work(self) -> bool:
         """Tell the store what is due; whether it answered. The background thread's one step."""
         with self._working:
             try:
-                self._send()
-                self._post()
-                self._run()
+                self._outbox.flush()
                 if self.shared:
-                    self._renew()
+                    self._look()
+                    self._outbox.flush()
             except StoreError as error:
-                self._failed()
+                self._failing = True
+                self._away_until = self._clock() + AWAY
                 self._on_fault(error)
                 return False
             except Exception as error:
@@ -277,96 +278,27 @@ class Accounts:
                 return False
             return True
 
-    def _send(self) -> None:
-        due = self._due.settling
-        while due:
-            batch = [due[index] for index in range(min(len(due), _BATCH))]
-            answers = self.store.settle([(one.hold, one.amounts) for one in batch])
-            self._failing = False
-            for _ in batch:
-                due.popleft()
-            self._settled(batch, answers)
+    def _look(self) -> None:
+        """Renew what binds, and see who else is there.
 
-    def _settled(self, batch: list[Settling], answers: Sequence[Any]) -> None:
-        for one, balances in zip(batch, answers, strict=True):
-            if balances is None:
-                # The store has lost what it knew; what was spent was spent all the same.
-                for line, spent in zip(one.lines, one.amounts, strict=True):
-                    self.post(line, spent)
-            elif one.told is not None:
-                self._on_settled(one.told, balances)
-
-    def _post(self) -> None:
-        while self._due.posts:
-            with self._lock:
-                key, (line, spent) = self._due.posts.popitem()
-            hold = "post/" + new_id()
-            counted = line._replace(amount=spent, floor=spent, enforce=False)
-            try:
-                self.store.reserve(hold, [counted], LEASE)
-                self.store.settle([(hold, (spent,))])
-            except BaseException:
-                # Said again under another name: at worst it is counted twice, never lost.
-                with self._lock:
-                    _, since = self._due.posts.get(key, (line, 0))
-                    self._due.posts[key] = (line, min(since + spent, LARGEST))
-                raise
-            self._failing = False
-
-    def _run(self) -> None:
-        while True:
-            with self._lock:
-                if not self._due.jobs:
-                    return
-                job = self._due.jobs.popleft()
-            job()
-
-    def _renew(self) -> None:
+        This is also how a store that was away is found to be back.
+        """
         now = self._clock()
-        if now - self._renewed >= _EVERY:
-            with self._lock:
-                live = list(self._live)
-            for start in range(0, len(live), _BATCH):
-                self.store.renew(live[start : start + _BATCH], LEASE)
-            self._renewed = now
+        if self._failing or self._looked is None or now - self._looked >= self._every:
+            live = tuple(self._live)
+            for start in range(0, len(live), _RENEWED):
+                self.store.renew(live[start : start + _RENEWED], self._lease)
+            self.store.publish(PROCESSES, self._id, "", self._lease)
+            self._shares.processes = len(self.store.members(PROCESSES))
+            for ended in self._shares.renew():
+                self._outbox.settle(ended)
+            self._outbox.doubt()
+            if self._on_start is not None:
+                self._on_start(self.store)
+            self._looked = now
             self._failing = False
-            self._renew_shares()
-        with self._lock:
-            wanted = list(self._wanted.values())
-        for line in wanted:
-            self._lease_share(line)
-            with self._lock:
-                self._wanted.pop(line.key, None)
-
-    def _lease_share(self, line: Line) -> None:
-        if line.key in self._shares or len(self._shares) >= _SHARED_COUNTERS:
-            return
-        hold = "share/" + new_id()
-        own = line._replace(amount=line.limit // SHARE, floor=0, strict=True, enforce=True)
-        until = self.store.now() + _SHARE_LEASE
-        if self.store.reserve(hold, [own], _SHARE_LEASE).held:
-            with self._lock:
-                self._shares[line.key] = _Share(own, hold, until)
-
-    def _renew_shares(self) -> None:
-        for key, share in list(self._shares.items()):
-            over = self.store.now() >= share.line.expires
-            with self._lock:
-                idle = not share.held
-                if idle and (share.spent or over):
-                    del self._shares[key]
-            if idle and (share.spent or over):
-                with self._lock:
-                    self._due.settling.append(Settling(share.hold, (share.line,), (share.spent,)))
-                if not over:
-                    self._wanted[key] = share.line
-            elif self.store.renew([share.hold], _SHARE_LEASE)[0]:
-                share.until = self.store.now() + _SHARE_LEASE
-            else:
-                with self._lock:
-                    self._shares.pop(key, None)
-                    self._wanted[key] = share.line
-        self._send()
+        for ended in self._shares.lease():
+            self._outbox.settle(ended)
 
     def flush(self) -> None:
         """Tell the store all that is due, if it answers. Blocks until it has been told."""
@@ -379,40 +311,36 @@ class Accounts:
             return
         self._closed = True
         self._wake.set()
-        with self._lock:
-            shares, self._shares = self._shares, {}
-            for share in shares.values():
-                self._due.settling.append(Settling(share.hold, (share.line,), (share.spent,)))
+        for ended in self._shares.end():
+            self._outbox.settle(ended)
         self.work()
 
     def snapshot(self) -> dict[str, Any]:
         """How it stands, as plain data."""
-        with self._lock:
-            return {
-                "shared": self.shared,
-                "away": self.away,
-                "untold": len(self._due.settling) + len(self._due.posts),
-                "lost": self._lost,
-                "shares": {
-                    key: {"granted": s.line.amount, "spent": s.spent, "held": s.held}
-                    for key, s in self._shares.items()
-                },
-            }
+        return {
+            "shared": self.shared,
+            "away": self.away,
+            "untold": len(self._outbox),
+            "lost": self._outbox.lost,
+            "processes": self._shares.processes,
+            "shares": self._shares.snapshot(),
+        }
 
 
 def _keep(reference: weakref.ref[Accounts]) -> None:
     failed = False
+    never = threading.Event()
     while True:
         accounts = reference()
         if accounts is None or accounts._closed:
             return
-        wake = accounts._wake
+        wake, every = accounts._wake, accounts._every
         del accounts
         # A store that is away is asked again by the clock, not by every call that ends.
         if failed:
-            threading.Event().wait(AWAY)
-        else:
-            wake.wait(_EVERY)
+            never.wait(AWAY)
+        elif wake.wait(every):
+            never.wait(_GATHER)
         accounts = reference()
         if accounts is None or accounts._closed:
             return

@@ -21,7 +21,6 @@ from firedoor.extraction import Extract, parameters
 from firedoor.extraction.faults import was_rejected
 from firedoor.records import Decision, OpenDecision
 from firedoor.shell.attempt import NOTHING, Attempt
-from firedoor.shell.budgets import Purse
 from firedoor.shell.canned import respond
 from firedoor.shell.captured import captured
 from firedoor.shell.costs import in_all, presumed, priced
@@ -29,6 +28,7 @@ from firedoor.shell.current import get_current
 from firedoor.shell.endings import LOST, TRUNCATED, Ending
 from firedoor.shell.ladder import Ladder
 from firedoor.shell.loops import check_loop
+from firedoor.shell.purse import Purse
 from firedoor.shell.reading import fill, read
 from firedoor.shell.route import ROUTED, Binding, Route
 from firedoor.shell.scope import ATTEMPT_KEY, REQUEST_KEY, SPAN_KEY, new_id
@@ -220,7 +220,7 @@ class Call:
         purse = self.purse = Purse(runtime.budgets, self, self.route.rules)
         plan = self.route.plan
         if plan is not None and plan.hedge is not None:
-            purse.extra = plan.hedge.max_extra
+            purse.hedged(plan.hedge.max_extra)
         if arguments is not None:
             purse.sees(arguments)
 

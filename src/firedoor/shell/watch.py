@@ -20,8 +20,8 @@ from firedoor.types import Fault, Outcome, RouteKind
 
 if TYPE_CHECKING:
     from firedoor.shell.attempt import Attempt
-    from firedoor.shell.budgets import Purse
     from firedoor.shell.call import Call
+    from firedoor.shell.purse import Purse
 
 __all__ = ["BrokenStreamError", "Restart", "Watch"]
 
