@@ -17,6 +17,7 @@ from firedoor.config import Breaker, Budget, Canned, Hedge, Limiter, LoopGuard, 
 from firedoor.core.spending import Rule
 from firedoor.errors import ConfigurationError
 from firedoor.extraction import Extractors
+from firedoor.incidents.signals import Signals
 from firedoor.policies import Chain, Policy, policy
 from firedoor.privacy import Redactor
 from firedoor.records import Decision
@@ -142,6 +143,14 @@ class Firedoor:
             loops=limits_of(loop_guard),
         )
         self._lease = _seconds("lease", lease)
+        runtime = self._runtime
+        self._signals = Signals(
+            runtime.now,
+            lambda: runtime.time_ns() / 1e9,
+            on_fault=lambda error: runtime.internal("signals", error),
+        )
+        runtime.listeners.append(self._signals.record)
+        runtime.request_listeners.append(self._signals.record_request)
         self._thresholds: list[Callable[[Threshold], object]] = []
         self._rules = self._declare(budgets)
 
@@ -398,6 +407,11 @@ class Firedoor:
         """Prompts by name, at the revision in force."""
         return self._runtime.prompts
 
+    @property
+    def signals(self) -> Signals:
+        """What users meet, as windowed figures: read them, add some, tell what decisions cannot."""
+        return self._signals
+
     def snapshot(self) -> dict[str, Any]:
         """Every gate's state, as plain data."""
         runtime = self._runtime
@@ -412,6 +426,7 @@ class Firedoor:
             "retries": runtime.retries.snapshot(now),
             "workers": runtime.workers.snapshot(),
             "budgets": {} if runtime.budgets is None else runtime.budgets.snapshot(),
+            "signals": self._signals.snapshot(now),
         }
 
     # Extension -----------------------------------------------------------------------------

@@ -121,11 +121,15 @@ class Decision:
     """Keyed hash over the error's type and place, the same for the same failure."""
     refusal: str | None = None
     """The layer that told of a refusal: `stop_reason`, `refusal_block`, `text`."""
+    partial_refusal: bool = False
+    """The answer does part of what was asked and declines the rest; `refusal` is None then."""
     truncated: bool = False
     """The provider's stream ended without saying that it was finished."""
     degraded: bool = False
     synthetic: bool = False
     effect: str | None = None
+    repeated: bool = False
+    """The request had made this tool call before, with the same arguments."""
     input_text: str | None = None
     """Only with `capture="redacted"`."""
     output_text: str | None = None

@@ -34,6 +34,9 @@ class Sample(NamedTuple):
         squares: Sum of the squared values; equal to `total` for a rate.
         value: The signal's value; None without observations (a velocity without any is 0).
         seconds: How much of the stretch had been watched: less than asked for just after the start.
+        apart: How many calls or requests of the stretch were not answered as configured: by a lower
+            tier, under a switch, canned. They are part of the signal as far as a model answered
+            them; where they are most of it, it shows what containment does, not that all is well.
     """
 
     size: int
@@ -41,6 +44,7 @@ class Sample(NamedTuple):
     squares: float
     value: float | None
     seconds: float
+    apart: int = 0
 
 
 class Selector(NamedTuple):

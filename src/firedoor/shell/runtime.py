@@ -77,6 +77,7 @@ class Runtime:
         self.retries = Retries()
         self.workers = Workers(clock)
         self.listeners: list[Callable[[Decision], object]] = []
+        self.request_listeners: list[Callable[[Request], object]] = []
         self.streams: weakref.WeakSet[Watch] = weakref.WeakSet()
         self.service = service
         endings = Endings(redactor, clean=self.clean, on_fault=self.internal)
@@ -115,6 +116,14 @@ class Runtime:
         for listener in self.listeners:
             try:
                 listener(decision)
+            except Exception as error:
+                self.internal("listener", error)
+
+    def ended(self, request: Request) -> None:
+        """Hand a request that has ended to every listener."""
+        for listener in self.request_listeners:
+            try:
+                listener(request)
             except Exception as error:
                 self.internal("listener", error)
 

@@ -87,6 +87,7 @@ class Request:
         tenant: A keyed token of the tenant given.
         synthetic: Probe traffic: recorded, and kept out of every signal.
         outcome: What the user saw, worked out as the block is left; None before.
+        latency_s: Seconds from its beginning to its end; 0 before it has ended.
         decisions: One for every call made in the block and in requests nested in it, in the
             order in which they ended.
         cost_usd: US dollars spent so far by those calls, as far as it is known.
@@ -112,6 +113,7 @@ class Request:
         self.synthetic = synthetic
         self.grants = frozenset(grants)
         self.outcome: Outcome | None = None
+        self.latency_s = 0.0
         self.parent: Request | None = None
         self.purse: Ledger | None = None
         self.loops: Loops | None = None
@@ -215,8 +217,9 @@ class Request:
         else:
             ended = runtime.ending(error)
             self.outcome, error_type = ended.outcome, ended.error_type
+        took = self.latency_s = runtime.now() - self._began
+        runtime.ended(self)
         if self._span is not None:
-            took = runtime.now() - self._began
             runtime.recorder.end_request(
                 self._span,
                 self,

@@ -1,0 +1,570 @@
+"""Signals: what users meet, as windowed figures over decisions; see `firedoor.core.signals`.
+
+A call that ends pays for one append and, as a rule, for its own counting: whoever finds the lock
+free counts what has been left, so that nobody ever waits for it and nothing is lost. What threads
+leave while another one counts, the next call or the next reader takes in.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from firedoor.core.cells import Cell, Key
+from firedoor.core.ring import LEVELS, Question, Ring
+from firedoor.core.series import Sample, Selector, Shape
+from firedoor.core.signals import (
+    ANY,
+    CATALOGUE,
+    OBSERVED,
+    REQUEST,
+    UNGROUNDED_BELOW,
+    Signal,
+)
+from firedoor.core.tallies import FAULTS, Lane, Tallies, apart, asked, lane, request_tally
+from firedoor.errors import ConfigurationError
+from firedoor.incidents.windows import Reader, onset
+from firedoor.records import Decision
+from firedoor.types import Fault
+
+if TYPE_CHECKING:
+    from firedoor.core.series import Series
+    from firedoor.shell.scope import Request
+
+__all__ = ["CELLS", "KEYS", "OTHER", "Signals"]
+
+KEYS: Final = 10_000
+"""Combinations of journey, route and alias that are told apart at most."""
+
+CELLS: Final = 400_000
+"""Combinations of those with a slot of time that are kept at most; about 250 bytes each."""
+
+OTHER: Final = "~other"
+"""Journey of what came when there were `KEYS` combinations already."""
+
+NESTED: Final = "nested"
+"""Kind of a request inside another: part of its journey, and not of the whole door again."""
+
+_WAITING = 100_000
+_AT_ONCE = 64
+_TIDY = 4
+_SWEEP = 600.0
+_EVERYWHERE = Selector()
+
+Custom = Callable[[Decision], "float | bool | None"]
+
+
+class Signals:
+    """The windowed figures of one door. Thread-safe.
+
+    Args:
+        now: Monotonic seconds.
+        time: Wall time, seconds since the epoch: what slots are aligned to, so that those of
+            several processes match.
+        on_fault: Told of what goes wrong inside; nothing is raised into a call.
+        keys: Combinations of journey, route and alias that are told apart. What comes beyond them
+            counts for `OTHER`, and for the whole door.
+        cells: How many cells are kept; beyond them the oldest slots are forgotten.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        time: Callable[[], float],
+        *,
+        on_fault: Callable[[BaseException], object],
+        keys: int = KEYS,
+        cells: int = CELLS,
+    ) -> None:
+        self._now = now
+        began = now()
+        self._ahead = time() - began
+        self._on_fault = on_fault
+        self._most = keys
+        self._lock = threading.Lock()
+        self._pending: deque[tuple[Callable[[Any, float], None], Any, float]] = deque()
+        self._tallies = Tallies()
+        self._ring = Ring(began + self._ahead, cells)
+        self._turn = self._ring.turn
+        self._open: dict[tuple[object, ...], Cell] = {}
+        self._known: dict[tuple[object, ...], Key] = {}
+        self._swept = -math.inf
+        self._untidy = False
+        self._signals: dict[str, Signal] = dict(CATALOGUE)
+        self._custom: list[tuple[Signal, Custom]] = []
+        self._order: dict[str | None, int] = {}
+        self._recorded = 0
+        self._lost = 0
+        self._overflowed = 0
+
+    # Recording -----------------------------------------------------------------------------
+
+    def record(self, decision: Decision) -> None:
+        """Count a finished call; synthetic traffic is not counted."""
+        self._leave(self._call, decision)
+
+    def record_request(self, request: Request) -> None:
+        """Count a request that has ended."""
+        self._leave(self._request, request)
+
+    def observe(
+        self,
+        name: str,
+        value: float | bool,  # noqa: FBT001 - a rate is observed as true or false
+        *,
+        journey: str | None = None,
+        route: str | None = None,
+        alias: str | None = None,
+    ) -> None:
+        """Count a figure that no decision tells: a check's score, feedback, a probe's result.
+
+        Args:
+            name: A default signal that is observed, or a registered one.
+            value: Of a rate, whether it is a hit (from 0.5 on a number is one).
+            journey: Where it was seen, as for a `Selector`.
+            route: Likewise.
+            alias: Likewise.
+
+        Raises:
+            ConfigurationError: If there is no such signal, it is made from decisions, or the value
+                is no finite number.
+        """
+        signal = self._signal(name)
+        if signal.kind != OBSERVED and not signal.custom:
+            raise ConfigurationError(
+                f"observe({name!r}): this signal is made from decisions; observe "
+                f"{', '.join(n for n, s in self._signals.items() if s.kind == OBSERVED)}, or "
+                "register one of your own with door.signals.register(name)"
+            )
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise ConfigurationError(
+                f"observe({name!r}, {value!r}): give a finite number, or true or false for a rate"
+            )
+        self._leave(self._observation, (signal, number, journey, route, alias))
+
+    def _leave(self, count: Callable[[Any, float], None], what: Any) -> None:
+        pending = self._pending
+        if len(pending) >= _WAITING:
+            self._lost += 1
+            return
+        pending.append((count, what, self._now()))
+        lock = self._lock
+        if lock.acquire(False):
+            try:
+                self._take_in(_AT_ONCE)
+            finally:
+                lock.release()
+
+    def _take_in(self, most: int) -> None:
+        """Count up to `most` of what was left. The caller holds the lock."""
+        pending = self._pending
+        for _ in range(most):
+            try:
+                count, what, at = pending.popleft()
+            except IndexError:
+                return
+            try:
+                count(what, at)
+            except Exception as error:
+                self._on_fault(error)
+
+    def _take_in_all(self) -> float:
+        """Count everything that was left; the time it is. The caller holds the lock."""
+        now = self._now()
+        self._take_in(len(self._pending))
+        at = now + self._ahead
+        if at >= self._turn:
+            self._advance(at)
+        while self._untidy:
+            self._untidy = self._ring.tidy(at, 4_096)
+        return at
+
+    def _advance(self, at: float) -> None:
+        """A new slot begins."""
+        self._ring.cells(at)
+        self._turn = self._ring.turn
+        self._open = {}
+        self._untidy = True
+        if len(self._known) >= self._most and at - self._swept > _SWEEP:
+            self._swept = at
+            alive = self._ring.keys(lambda _: True)
+            self._known = {place: key for place, key in self._known.items() if key in alive}
+
+    def _cell(self, kind: str, place: tuple[Any, ...]) -> Cell:
+        """The open cell of a place, by journey, route, alias and whether it is set apart."""
+        key = self._known.get(place)
+        if key is None:
+            if len(self._known) < self._most:
+                journey, route, alias, _ = place
+                key = self._known[place] = Key(str(kind), journey, route, alias, place[3] is True)
+            else:
+                self._overflowed += 1
+                key = Key(str(kind), OTHER, None, None, place[3] is True)
+        cells = self._ring.cells(self._turn - LEVELS[0][0])
+        cell = cells.get(key)
+        if not isinstance(cell, Cell):
+            cell = cells[key] = Cell()
+            self._ring.size += 1
+        if key.journey != OTHER:
+            self._open[place] = cell
+        return cell
+
+    def _call(self, decision: Decision, at: float) -> None:
+        if decision.synthetic:
+            return
+        at += self._ahead
+        if at >= self._turn:
+            self._advance(at)
+        kind = decision.kind
+        outcome = decision.outcome
+        place = (
+            decision.journey,
+            decision.route,
+            decision.alias,
+            decision.tier > 0 or outcome == "canned" or bool(decision.switches),
+        )
+        cell = self._open.get(place)
+        if cell is None:
+            cell = self._cell(kind, place)
+        tally, ran = self._tallies.of(decision)
+        cell.tally += tally
+        if ran:
+            cell.spread("latency", decision.latency_s)
+        if kind == "llm":
+            if decision.first_token_s is not None:
+                cell.spread("first_token", decision.first_token_s)
+            if decision.cost_usd is not None:
+                cell.add("cost", decision.cost_usd)
+            usage = decision.usage
+            if usage is not None:
+                tokens = usage.input_tokens or 0
+                if usage.output_tokens is not None:
+                    tokens += usage.output_tokens
+                if tokens:
+                    cell.add("tokens", tokens)
+            if decision.request_id == decision.id:
+                self._alone(decision, ran)
+        elif kind == "retrieval" and decision.sources:
+            self._search(cell, decision, at)
+        self._recorded += 1
+        if self._custom:
+            self._own(cell, decision)
+        if self._untidy:
+            self._untidy = self._ring.tidy(at, _TIDY)
+
+    def _alone(self, decision: Decision, ran: bool) -> None:  # noqa: FBT001
+        """A model call outside a request is one by itself."""
+        place = (decision.journey, REQUEST, None, apart(decision))
+        cell = self._open.get(place)
+        if cell is None:
+            cell = self._cell(REQUEST, place)
+        cell.tally += request_tally(decision.outcome)
+        if ran:
+            cell.spread("latency", decision.latency_s)
+        if decision.cost_usd is not None:
+            cell.add("cost", decision.cost_usd)
+
+    def _request(self, request: Request, at: float) -> None:
+        if request.synthetic or request.outcome is None:
+            return
+        at += self._ahead
+        if at >= self._turn:
+            self._advance(at)
+        decisions = request.decisions
+        kind = REQUEST if request.parent is None else NESTED
+        place = (request.journey, kind, None, any(apart(d) for d in decisions))
+        cell = self._open.get(place)
+        if cell is None:
+            cell = self._cell(kind, place)
+        cell.tally += request_tally(request.outcome)
+        # A safe response that came at once says nothing of how fast answers are.
+        if not decisions or any(asked(d) for d in decisions):
+            cell.spread("latency", request.latency_s)
+        if any(d.cost_usd is not None for d in decisions):
+            cell.add("cost", request.cost_usd)
+
+    def _search(self, cell: Cell, decision: Decision, at: float) -> None:
+        sources = decision.sources
+        scores = [s.score for s in sources if s.score is not None]
+        if scores:
+            if len(scores) > 1:
+                self._learn(decision.route, scores)
+            if self._order.get(decision.route, 0) < 0:
+                scores = [1 / (1 + max(0.0, score)) for score in scores]
+            scores.sort(reverse=True)
+            cell.add("top_score", scores[0])
+            if len(scores) > 1:
+                cell.add("score_gap", scores[0] - scores[1])
+        ages = [max(0.0, at - s.timestamp) for s in sources if s.timestamp is not None]
+        if ages:
+            cell.add("source_age", sum(ages) / len(ages))
+
+    def _learn(self, route: str, scores: list[float]) -> None:
+        """Whether a route's scores rise with the rank, as distances do, or fall."""
+        seen = self._order.get(route)
+        if seen is None and len(self._order) >= self._most:
+            return
+        turn = (scores[0] > scores[-1]) - (scores[0] < scores[-1])
+        self._order[route] = max(-100, min(100, (seen or 0) + turn))
+
+    def _own(self, cell: Cell, decision: Decision) -> None:
+        for signal, function in self._custom:
+            try:
+                value = function(decision)
+                if value is not None:
+                    _add(cell, signal, float(value))
+            except Exception as error:
+                self._on_fault(error)
+
+    def _observation(self, told: tuple[Any, ...], at: float) -> None:
+        signal, value, journey, route, alias = told
+        at += self._ahead
+        if at >= self._turn:
+            self._advance(at)
+        # The same place as a call's, and yet another cell: `OBSERVED` stands in for set apart.
+        place = (journey, route, alias, OBSERVED)
+        cell = self._open.get(place)
+        if cell is None:
+            cell = self._cell(OBSERVED, place)
+        _add(cell, signal, value)
+        if signal.name == "groundedness":
+            _add(cell, CATALOGUE["ungrounded_rate"], float(value < UNGROUNDED_BELOW))
+
+    # The application's own -----------------------------------------------------------------
+
+    def names(self) -> tuple[str, ...]:
+        """Every signal there is."""
+        return tuple(self._signals)
+
+    def register(
+        self,
+        name: str,
+        function: Custom | None = None,
+        *,
+        shape: Shape | str = Shape.RATE,
+        quantile: float | None = None,
+        unit: str = "",
+        higher_is_worse: bool = True,
+    ) -> None:
+        """Add a signal of the application's own, over decisions or observed.
+
+        Args:
+            name: Not one that is there already.
+            function: What a decision counts for: true or false for a rate, a number otherwise;
+                None: it does not count. It runs as every call ends, so it must be quick. Left out:
+                the signal is told with `observe`.
+            shape: `rate`, `mean`, `quantile` or `velocity`.
+            quantile: Of a quantile: 0.95 for p95.
+            unit: For people to read.
+            higher_is_worse: The direction that hurts.
+
+        Raises:
+            ConfigurationError: If the name is taken, or shape and quantile do not go together.
+        """
+        if not str(name).strip() or name in self._signals:
+            raise ConfigurationError(
+                f"register({name!r}): give the signal a name that is not taken; there are "
+                f"{', '.join(self._signals)}"
+            )
+        if function is not None and not callable(function):
+            raise ConfigurationError(
+                f"register({name!r}, {function!r}): give a function of a decision, or leave it out "
+                "and tell the signal with observe()"
+            )
+        try:
+            shape = Shape(shape)
+        except ValueError:
+            raise ConfigurationError(
+                f"register({name!r}, shape={shape!r}): use {', '.join(Shape)}"
+            ) from None
+        whole = isinstance(quantile, int | float) and 0 < quantile < 1
+        if whole is not (shape is Shape.QUANTILE) or (not whole and quantile is not None):
+            raise ConfigurationError(
+                f"register({name!r}, shape={shape.value!r}, quantile={quantile!r}): a quantile, "
+                "and only that, has quantile= between 0 and 1, as in 0.95"
+            )
+        signal = Signal(
+            name, shape, unit, ANY, "what the application registered", "what it counts",
+            figure=f"own:{name}", share=quantile, higher_is_worse=higher_is_worse, custom=True,
+        )  # fmt: skip
+        with self._lock:
+            self._signals[name] = signal
+            if function is not None:
+                self._custom.append((signal, function))
+
+    # Reading -------------------------------------------------------------------------------
+
+    def definition(self, name: str) -> Signal:
+        """What a signal counts.
+
+        Raises:
+            ConfigurationError: If there is no such signal.
+        """
+        return self._signal(name)
+
+    def _signal(self, name: str) -> Signal:
+        found = self._signals.get(name)
+        if found is None:
+            raise ConfigurationError(
+                f"signal {name!r} is not known: there are {', '.join(self._signals)}; add your own "
+                "with door.signals.register(name, function)"
+            )
+        return found
+
+    def series(self, name: str, selector: Selector = _EVERYWHERE, *, plain: bool = False) -> Series:
+        """One signal under one selector, for rules to read.
+
+        Args:
+            name: The signal.
+            selector: Where.
+            plain: Only of what was answered as configured: no switch, no lower tier, not canned.
+                Without observations here a signal has not recovered, it is contained.
+
+        Raises:
+            ConfigurationError: If there is no such signal.
+        """
+        return Reader(self._signal(name), Selector(*selector), self._readings, plain=plain)
+
+    def read(
+        self,
+        name: str,
+        *,
+        journey: str | None = None,
+        route: str | None = None,
+        alias: str | None = None,
+        window: float = 300.0,
+        plain: bool = False,
+    ) -> Sample:
+        """A signal over the last `window` seconds.
+
+        Raises:
+            ConfigurationError: If there is no such signal.
+        """
+        series = self.series(name, Selector(journey, route, alias), plain=plain)
+        return series.over(window, self._now())
+
+    def _readings(
+        self, question: Question, seconds: float, now: float, before: float
+    ) -> tuple[list[tuple[float, Cell]], float]:
+        """What the slots of a stretch hold, and how much of it was watched."""
+        with self._lock:
+            self._take_in_all()
+            stretch = self._ring.stretch(seconds, now + self._ahead, before)
+            cells = [
+                (start - self._ahead, cell)
+                for start, cell in self._ring.read(question, stretch.begins, stretch.ends)
+            ]
+        return cells, stretch.seconds
+
+    def selectors(self, name: str) -> tuple[Selector, ...]:
+        """Where a signal has been seen: every journey, route and alias it has observations of.
+
+        Raises:
+            ConfigurationError: If there is no such signal.
+        """
+        signal = self._signal(name)
+        kinds = None if signal.kind == ANY else {signal.kind}
+        with self._lock:
+            self._take_in_all()
+            keys = self._ring.keys(lambda key: kinds is None or key.kind in kinds)
+        calls = (REQUEST, NESTED)
+        found = {
+            Selector(k.journey, None if k.kind in calls else k.route, k.alias)
+            for k in keys
+            if signal.kind != ANY or k.kind not in calls
+        }
+        return tuple(sorted(found, key=lambda s: tuple(part or "" for part in s)))
+
+    def bad_since(self, name: str, selector: Selector, seconds: float, now: float) -> float | None:
+        """When a signal turned bad within the last `seconds`, as far as slots tell; or None.
+
+        The change point of the stretch (Hinkley 1970: where the cumulative sum of deviations from
+        the mean is least), moved on to the first slot with something bad in it: a signal that is
+        never quite zero was not bad from the beginning.
+
+        Raises:
+            ConfigurationError: If there is no such signal.
+        """
+        reader = Reader(self._signal(name), Selector(*selector), self._readings)
+        return onset(reader, seconds, now)
+
+    def exposure(
+        self, selector: Selector, seconds: float, now: float, *, signal: str | None = None
+    ) -> tuple[int, int]:
+        """How many requests there were, and how many of them were affected.
+
+        Of a selector with a route or an alias: calls, since requests have neither.
+
+        Args:
+            selector: Where.
+            seconds: How far back.
+            now: Monotonic seconds.
+            signal: A rate that says which are affected. None: those whose user got no plain
+                answer.
+        """
+        selector = Selector(*selector)
+        of_calls = selector.route is not None or selector.alias is not None
+        kinds = frozenset({REQUEST} if selector.journey is None else {REQUEST, NESTED})
+        question = Question(None if of_calls else kinds, selector)
+        cells, _ = self._readings(question, seconds, now, 0.0)
+        tally = sum(cell.tally for _, cell in cells)
+        if of_calls:
+            requests = lane(tally, Lane.CALLS)
+            affected = sum(lane(tally, name) for name in (Lane.REFUSED, Lane.BLOCKED, Lane.FAILED))
+            affected += sum(lane(tally, name) for name in (Lane.FALLBACK, Lane.CANNED, Lane.EMPTY))
+            affected = min(requests, affected)
+        else:
+            requests, affected = lane(tally, Lane.REQUESTS), lane(tally, Lane.AFFECTED)
+        if signal is not None and self._signal(signal).shape is Shape.RATE:
+            share = self.series(signal, selector).over(seconds, now).value
+            affected = requests if share is None else min(requests, round(requests * share))
+        return requests, affected
+
+    def faults(self, selector: Selector, seconds: float, now: float) -> Mapping[Fault, float]:
+        """The share of calls that ended by whose fault: failed ones, and blocked ones.
+
+        Args:
+            selector: Where. Without a route: model calls.
+            seconds: How far back.
+            now: Monotonic seconds.
+        """
+        selector = Selector(*selector)
+        kinds = None if selector.route is not None else frozenset({"llm"})
+        cells, _ = self._readings(Question(kinds, selector), seconds, now, 0.0)
+        tally = sum(cell.tally for _, cell in cells)
+        calls = lane(tally, Lane.CALLS)
+        return {fault: lane(tally, at) / calls if calls else 0.0 for fault, at in FAULTS.items()}
+
+    def snapshot(self, now: float) -> dict[str, Any]:
+        """The whole door's signals over the last five minutes, and what is kept of them."""
+        read = {name: self.series(name).over(300.0, now) for name in tuple(self._signals)}
+        with self._lock:
+            return {
+                "window": 300.0,
+                "signals": {
+                    name: {"value": s.value, "size": s.size, "apart": s.apart}
+                    for name, s in read.items()
+                },
+                "recorded": self._recorded,
+                "keys": len(self._known),
+                "cells": self._ring.size,
+                "overflowed": self._overflowed,
+                "lost": self._lost,
+                "slots_forgotten": self._ring.dropped,
+            }
+
+
+def _add(cell: Cell, signal: Signal, value: float) -> None:
+    if signal.shape is Shape.QUANTILE:
+        cell.spread(signal.figure, value)
+    elif signal.shape is Shape.RATE:
+        cell.add(signal.figure, float(value >= 0.5))
+    else:
+        cell.add(signal.figure, value)

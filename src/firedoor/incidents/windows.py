@@ -1,0 +1,177 @@
+"""One signal under one selector, read from the slots that hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from firedoor.core.cells import MICRO, Cell
+from firedoor.core.quantiles import add_counts, quantile, share_above, sums
+from firedoor.core.ring import Question
+from firedoor.core.series import Sample, Selector, Shape
+from firedoor.core.signals import ANY, OBSERVED, REQUEST, Signal
+from firedoor.core.tallies import Lane, lane
+
+__all__ = ["Reader", "Readings", "onset", "question_of"]
+
+Readings = Callable[[Question, float, float, float], tuple[list[tuple[float, Cell]], float]]
+"""What the slots of a stretch hold, with their beginnings, and how much of it was watched."""
+
+_NESTED = "nested"
+
+
+def question_of(signal: Signal, selector: Selector, *, apart: bool | None = None) -> Question:
+    """Which cells a signal is read from under a selector."""
+    kind = signal.kind
+    if signal.custom or selector.route is not None or kind == ANY:
+        kinds = frozenset({OBSERVED}) if kind == OBSERVED and not signal.custom else None
+    elif kind == REQUEST:
+        # Requests have no alias: of one, its model calls are read.
+        if selector.alias is not None:
+            kinds = frozenset({"llm"})
+        else:
+            kinds = frozenset({REQUEST} if selector.journey is None else {REQUEST, _NESTED})
+    else:
+        kinds = frozenset({kind})
+    return Question(kinds, selector, apart)
+
+
+class Reader:
+    """A `firedoor.core.series.Series` over slots."""
+
+    __slots__ = ("_apart", "_plain", "_readings", "selector", "signal")
+
+    def __init__(
+        self, signal: Signal, selector: Selector, readings: Readings, *, plain: bool = False
+    ) -> None:
+        self.signal = signal
+        self.selector = selector
+        self._readings = readings
+        observed = signal.kind == OBSERVED
+        self._plain = question_of(signal, selector, apart=None if observed else False)
+        self._apart = None if plain or observed else question_of(signal, selector, apart=True)
+
+    @property
+    def shape(self) -> Shape:
+        """How its observations become one value."""
+        return self.signal.shape
+
+    def slots(self, seconds: float, now: float) -> list[tuple[float, Cell]]:
+        """When each slot of the last `seconds` begins and what it holds."""
+        found, _ = self._readings(self._plain, seconds, now, 0.0)
+        if self._apart is None:
+            return found
+        whole: dict[float, Cell] = {}
+        for start, cell in [*found, *self._readings(self._apart, seconds, now, 0.0)[0]]:
+            held = whole.get(start)
+            if held is None:
+                held = whole[start] = Cell()
+            held.merge(cell)
+        return sorted(whole.items())
+
+    def over(self, seconds: float, now: float, *, before: float = 0.0) -> Sample:
+        """See `firedoor.core.series.Series`."""
+        found, watched = self._readings(self._plain, seconds, now, before)
+        cells = [cell for _, cell in found]
+        contained = 0
+        if self._apart is not None:
+            others = [cell for _, cell in self._readings(self._apart, seconds, now, before)[0]]
+            tally = sum(cell.tally for cell in others)
+            of_calls = self._apart.kinds is None or REQUEST not in self._apart.kinds
+            contained = lane(tally, Lane.CALLS if of_calls else Lane.REQUESTS)
+            cells += others
+        return self._sample(cells, watched, contained)
+
+    def _sample(self, cells: list[Cell], watched: float, contained: int) -> Sample:
+        signal = self.signal
+        match signal.shape:
+            case Shape.RATE:
+                size, hits = self._rate(cells)
+                value = hits / size if size else None
+                return Sample(size, hits, hits, value, watched, contained)
+            case Shape.QUANTILE:
+                counts = self.distribution(cells)
+                size, total, squares = sums(counts)
+                value = quantile(counts, signal.share or 0.5)
+                return Sample(size, total, squares, value, watched, contained)
+            case Shape.MEAN:
+                size, total, squares = self._sums(cells)
+                value = total / size if size else None
+                return Sample(size, total, squares, value, watched, contained)
+            case Shape.VELOCITY:
+                size, total, squares = self._sums(cells)
+                value = total / watched if watched > 0 else 0.0
+                return Sample(size, total, squares, value, watched, contained)
+
+    def _rate(self, cells: Iterable[Cell]) -> tuple[int, float]:
+        signal = self.signal
+        if signal.hits is None or signal.base is None:
+            size, hits, _ = self._sums(cells)
+            return size, hits
+        tally = sum(cell.tally for cell in cells)
+        return lane(tally, signal.base), float(lane(tally, signal.hits))
+
+    def _sums(self, cells: Iterable[Cell]) -> tuple[int, float, float]:
+        size = total = squares = 0
+        for cell in cells:
+            held = cell.sums.get(self.signal.figure)
+            if held is not None:
+                size += held[0]
+                total += held[1]
+                squares += held[2]
+        return size, total / MICRO, squares / MICRO**2
+
+    def distribution(self, cells: Iterable[Cell]) -> dict[int, int]:
+        """How many values fell into each bucket."""
+        counts: dict[int, int] = {}
+        for cell in cells:
+            held = cell.bins.get(self.signal.figure)
+            if held is not None:
+                add_counts(counts, held)
+        return counts
+
+    def above(self, limit: float, seconds: float, now: float) -> Sample:
+        """See `firedoor.core.series.Series`."""
+        if self.signal.shape is not Shape.QUANTILE:
+            raise ValueError(
+                f"{self.signal.name} is a {self.signal.shape}: no distribution of it is kept"
+            )
+        found, watched = self._readings(self._plain, seconds, now, 0.0)
+        cells = [cell for _, cell in found]
+        if self._apart is not None:
+            cells += [cell for _, cell in self._readings(self._apart, seconds, now, 0.0)[0]]
+        size, hits = share_above(self.distribution(cells), limit)
+        return Sample(size, float(hits), float(hits), hits / size if size else None, watched)
+
+    def bad(self, cell: Cell, usual: float) -> tuple[int, float]:
+        """How many observations a slot has, and how much of them is bad.
+
+        Of a rate its hits; otherwise what is on the bad side of `usual`.
+        """
+        signal = self.signal
+        if signal.shape is Shape.RATE:
+            return self._rate([cell])
+        if signal.shape is Shape.QUANTILE:
+            size, above = share_above(self.distribution([cell]), usual)
+            return size, float(above if signal.higher_is_worse else size - above)
+        size, total, _ = self._sums([cell])
+        return size, total if signal.higher_is_worse else -total
+
+
+def onset(reader: Reader, seconds: float, now: float) -> float | None:
+    """See `firedoor.incidents.signals.Signals.bad_since`."""
+    slots = reader.slots(seconds, now)
+    usual = quantile(reader.distribution(cell for _, cell in slots), 0.5) or 0.0
+    told = [(start, *reader.bad(cell, usual)) for start, cell in slots]
+    told = [(start, size, bad) for start, size, bad in told if size]
+    size = sum(n for _, n, _ in told)
+    if not size:
+        return None
+    mean = sum(bad for _, _, bad in told) / size
+    least = running = 0.0
+    after = 0
+    for place, (_, n, bad) in enumerate(told):
+        running += bad - mean * n
+        if running < least - 1e-9:
+            least, after = running, place + 1
+    rate = reader.shape in (Shape.RATE, Shape.QUANTILE)
+    return next((start for start, _, bad in told[after:] if bad > 0 or not rate), None)
