@@ -55,6 +55,11 @@ class Reader:
         """How its observations become one value."""
         return self.signal.shape
 
+    @property
+    def quantile(self) -> float | None:
+        """Which quantile it is, 0 to 1; None: it is none."""
+        return self.signal.share
+
     def slots(self, seconds: float, now: float) -> list[tuple[float, Cell]]:
         """When each slot of the last `seconds` begins and what it holds."""
         found, _ = self._readings(self._plain, seconds, now, 0.0)
