@@ -564,7 +564,7 @@ def test_a_forked_worker_follows_the_store_too(make, store):
     pid = os.fork()
     if pid == 0:
         try:
-            watching = len(store.watchers) == 2 and board._thread.is_alive()
+            watching = len(store.watchers) == 2 and board._chores.running
             made = board.disable("tool:*", **BY)
             ok = watching and board.active() == (made,)
             os.write(write, b"ok" if ok else b"no")

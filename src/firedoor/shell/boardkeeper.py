@@ -13,70 +13,22 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from firedoor.clock import Clock
 from firedoor.core.board import Action, Board, Entry
 from firedoor.core.snapshot import Snapshot
 from firedoor.core.switches import Switch
 from firedoor.errors import ConfigurationError, StoreError
+from firedoor.shell.boardsources import BoardStore, Change, Problems, Source
+from firedoor.shell.chores import Chores
 
-__all__ = ["BoardKeeper", "BoardStore", "Change", "Source"]
+__all__ = ["BoardKeeper"]
 
 MAX_TRIES = 1_000
 """Lost races after which a write gives up; each one lost is another writer's success."""
 
 MAX_LOCAL_HISTORY = 200
-
-
-class BoardStore(Protocol):
-    """What a shared store offers the switchboard."""
-
-    def board(self) -> tuple[int, str]:
-        """Version and text; `(0, "")` when never written."""
-        ...
-
-    def swap_board(self, expected: int, text: str) -> int | None:
-        """Write if the version is still `expected`: the new version, or None if it is not."""
-        ...
-
-    def watch_board(
-        self,
-        on_change: Callable[[int, str], None],
-        *,
-        poll: float,
-        on_error: Callable[[Exception], None],
-    ) -> Callable[[], None]:
-        """Call `on_change` with every new version, at the latest after `poll` seconds."""
-        ...
-
-
-class Source(Protocol):
-    """Somewhere else that says switches: a file, a flag system."""
-
-    name: str
-    problem: str | None
-    """What part of it could not be heard at the last look, though the rest was; None: nothing."""
-
-    def read(self) -> tuple[Switch, ...]:
-        """All it says now. An exception leaves what it said last in force."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What is in force now and was not, and the other way round.
-
-    Attributes:
-        added: Switches that came into force, by being set, restored or uncovered.
-        removed: Switches that left it, by being reverted, hidden or expired.
-        snapshot: The new snapshot.
-    """
-
-    added: tuple[Switch, ...]
-    removed: tuple[Switch, ...]
-    snapshot: Snapshot
 
 
 Edit = Callable[[Board], Board]
@@ -100,18 +52,17 @@ class BoardKeeper:
         self._poll = poll
         self._offline = offline
         self._watch = watch
-        self._on_fault = on_fault
         self._listeners: tuple[Callable[[Change], object], ...] = ()
         self._untold: deque[Change] = deque()
         self._sources: dict[str, Source] = {}
         self._said: dict[str, tuple[Switch, ...]] = {}
         self._local_history: deque[Entry] = deque(maxlen=MAX_LOCAL_HISTORY)
-        self._problems: dict[str, str] = {}
+        self._problems = Problems(on_fault)
         self._pending: tuple[Edit, ...] = ()
         self._version = 0
         self._board = Board()
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._chores: Chores | None = None
         self._unwatch: Callable[[], None] | None = None
         self._make_locks()
         self.snapshot = Snapshot()
@@ -130,7 +81,7 @@ class BoardKeeper:
     @property
     def problems(self) -> dict[str, str]:
         """Sources that are not heard now, and why. What they said last stays in force."""
-        return dict(self._problems)
+        return self._problems()
 
     @property
     def pending(self) -> int:
@@ -168,7 +119,7 @@ class BoardKeeper:
             with self._looking:
                 self._sources = {n: s for n, s in self._sources.items() if n != source.name}
                 self._hear(source.name, ())
-                self._heard(source.name)
+                self._problems.heard(source.name)
             self._tell()
 
         return remove
@@ -183,7 +134,7 @@ class BoardKeeper:
                     self._flush(self._store)
                     self._adopt(*self._current(self._store))
             except Exception as error:
-                self._fault("store", error)
+                self._problems.fault("store", error)
         if self._now() >= self.snapshot.until:
             self._install()
         self._tell()
@@ -191,13 +142,11 @@ class BoardKeeper:
     def close(self) -> None:
         """Follow no longer. What is on stays on."""
         self._closed = True
-        self._stop.set()
         unwatch, self._unwatch = self._unwatch, None
         if unwatch is not None:
             unwatch()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+        if self._chores is not None:
+            self._chores.close()
 
     # Writing -------------------------------------------------------------------------------
 
@@ -219,7 +168,7 @@ class BoardKeeper:
                 with self._writing:
                     refused = self._flush(store)
             except Exception as error:
-                self._fault("store", error)
+                self._problems.fault("store", error)
                 refused = {}
             if edit in refused:
                 self._tell()
@@ -236,7 +185,7 @@ class BoardKeeper:
             except ConfigurationError as error:
                 # It must not go on acting here only.
                 refused[edit] = error
-                self._fault("pending", error)
+                self._problems.fault("pending", error)
                 with self._lock:
                     self._pending = self._pending[1:]
                 self._install()
@@ -260,14 +209,14 @@ class BoardKeeper:
         board = Board.loads(text)
         recovered = self._recovered(version, board, known, before)
         if recovered is board:
-            self._heard("store")
+            self._problems.heard("store")
         else:
             swapped = store.swap_board(version, recovered.dumps())
             if swapped is None:
                 return self._current(store)
             version = swapped
             lost = "the store had lost switches; they stayed on and are written back"
-            self._fault("store", StoreError(lost))
+            self._problems.fault("store", StoreError(lost))
         self._adopt(version, recovered, back=version < known)
         return version, recovered
 
@@ -327,7 +276,7 @@ class BoardKeeper:
                 try:
                     listener(change)
                 except Exception as error:
-                    self._fault("listener", error)
+                    self._problems.fault("listener", error)
 
     # Following -----------------------------------------------------------------------------
 
@@ -336,7 +285,7 @@ class BoardKeeper:
             try:
                 said = source.read()
             except Exception as error:
-                self._fault(source.name, error)
+                self._problems.fault(source.name, error)
                 return
             self._note(source)
             if source.name in self._sources and said != self._said.get(source.name):
@@ -344,9 +293,9 @@ class BoardKeeper:
 
     def _note(self, source: Source) -> None:
         if source.problem is None:
-            self._heard(source.name)
+            self._problems.heard(source.name)
         else:
-            self._fault(source.name, StoreError(source.problem))
+            self._problems.fault(source.name, StoreError(source.problem))
 
     def _hear(self, name: str, said: tuple[Switch, ...]) -> None:
         with self._lock:
@@ -378,18 +327,13 @@ class BoardKeeper:
                     self._adopt(*self._current(store))
             elif board != before:
                 self._adopt(version, board)
-                self._heard("store")
+                self._problems.heard("store")
             if self._pending:
                 with self._writing:
                     self._flush(store)
         except Exception as error:
-            self._fault("store", error)
+            self._problems.fault("store", error)
         self._tell()
-
-    def _run(self) -> None:
-        stop = self._stop
-        while not stop.wait(self._poll):
-            self.sync()
 
     def _start(self) -> None:
         """Follow the store and whatever else there is; at most one thread of ours."""
@@ -401,39 +345,22 @@ class BoardKeeper:
                 self._unwatch = store.watch_board(
                     self._changed,
                     poll=self._poll,
-                    on_error=lambda error: self._fault("store", error),
+                    on_error=lambda error: self._problems.fault("store", error),
                 )
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="firedoor-switches", daemon=True
-                )
-                self._thread.start()
+            if self._chores is None:
+                self._chores = Chores("firedoor-switches")
+                self._chores.add(self._poll, self.sync)
 
     def _make_locks(self) -> None:
         self._lock = threading.RLock()
         self._writing = threading.RLock()
         self._looking = threading.RLock()
-        self._stop = threading.Event()
 
     def _after_fork(self) -> None:
         """No thread comes along into a forked worker, and a lock may be held by one of those."""
         self._make_locks()
-        self._thread = self._unwatch = None
+        self._unwatch = None
         self._start()
-
-    # Faults --------------------------------------------------------------------------------
-
-    def _fault(self, name: str, error: Exception) -> None:
-        said = f"{type(error).__name__}: {error}"
-        if self._problems.get(name) == said:
-            return  # once, not at every look
-        self._problems = {**self._problems, name: said}
-        if self._on_fault is not None:
-            self._on_fault(name, error)
-
-    def _heard(self, name: str) -> None:
-        if name in self._problems:
-            self._problems = {n: p for n, p in self._problems.items() if n != name}
 
     def _now(self) -> float:
         return self._time_ns() / 1e9

@@ -16,7 +16,8 @@ from firedoor.core.board import Board, Entry, KnownGood
 from firedoor.core.snapshot import ModelChoice, Resolution
 from firedoor.core.switches import ANYTHING, InFlight, Kind, Switch, duration
 from firedoor.errors import ConfigurationError
-from firedoor.shell.boardkeeper import BoardKeeper, BoardStore, Change, Source
+from firedoor.shell.boardkeeper import BoardKeeper
+from firedoor.shell.boardsources import BoardStore, Change, Source
 from firedoor.shell.switchfile import SwitchFile, check_strictness
 
 __all__ = ["BoardStore", "Change", "Source", "Switchboard", "Terms"]
