@@ -93,7 +93,7 @@ class PostgresLedger:
             with self._transaction() as run:
                 if run(schema.INSERT, schema.row(record, held)).rowcount > 0:
                     return record
-                found = run(schema.OPEN_WITH_KEY, (record.service, key)).fetchone()
+                found = run(schema.OPEN_WITH_KEY, schema.key_of(record, key)).fetchone()
             if found is not None:
                 return schema.read(*found)
         return None
@@ -101,7 +101,7 @@ class PostgresLedger:
     def load(self, incident_id: str) -> IncidentRecord | None:
         """See `Ledger.load`."""
         with self._transaction() as run:
-            found = run(schema.LOAD, (incident_id,)).fetchone()
+            found = run(schema.LOAD, (schema.column(incident_id),)).fetchone()
         return None if found is None else schema.read(*found)
 
     def incidents(

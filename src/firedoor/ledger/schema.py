@@ -21,6 +21,8 @@ __all__ = [
     "OPEN_WITH_KEY",
     "UPDATE",
     "VERSION",
+    "column",
+    "key_of",
     "missing",
     "query",
     "read",
@@ -96,12 +98,12 @@ def query(
     conditions, values = [], list[Any]()
     if service is not None:
         conditions.append("service = ?")
-        values.append(service)
+        values.append(column(service))
     if open_only:
         conditions.append("state <> 'closed'")
     if fingerprint is not None:
         conditions.append("fingerprint = ?")
-        values.append(fingerprint)
+        values.append(column(fingerprint))
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     text = (
         f"SELECT record_schema, record FROM firedoor_incident{where}"  # noqa: S608 - values apart
@@ -114,14 +116,14 @@ def row(record: IncidentRecord, key: str | None) -> tuple[Any, ...]:
     """The values of `COLUMNS`."""
     kind = record.incident_class
     return (
-        record.id,
-        record.service,
-        key,
+        column(record.id),
+        column(record.service),
+        None if key is None else column(key),
         record.version,
         record.state.value,
         record.severity.value,
         None if kind is None else kind.value,
-        record.fingerprint,
+        column(record.fingerprint),
         record.detected_at or 0.0,
         record.updated_at,
         SCHEMA,
@@ -132,7 +134,17 @@ def row(record: IncidentRecord, key: str | None) -> tuple[Any, ...]:
 def update(record: IncidentRecord, expected: int) -> tuple[Any, ...]:
     """The values of `UPDATE`."""
     values = row(record, None)
-    return (*values[3:], int(record.open), record.id, expected)
+    return (*values[3:], int(record.open), values[0], expected)
+
+
+def key_of(record: IncidentRecord, key: str) -> tuple[str, str]:
+    """The values of `OPEN_WITH_KEY`."""
+    return column(record.service), column(key)
+
+
+def column(text: str) -> str:
+    """`text` as every database can hold it: without NUL and halves of surrogate pairs."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
 
 
 def read(schema: int, text: str) -> IncidentRecord:
@@ -153,6 +165,5 @@ def read(schema: int, text: str) -> IncidentRecord:
 
 
 def _text(record: IncidentRecord) -> str:
-    # PostgreSQL's text holds every character but NUL, and no half of a surrogate pair.
-    text = json.dumps(to_dict(record), ensure_ascii=True, separators=(",", ":"), default=str)
-    return text.replace("\\u0000", "\\ufffd")
+    # All but ASCII is escaped, so that no database can take offence at a character.
+    return json.dumps(to_dict(record), separators=(",", ":"), default=str)

@@ -75,13 +75,13 @@ class SQLiteLedger:
             held = key if record.open else None
             if sql.execute(schema.INSERT, schema.row(record, held)).rowcount > 0:
                 return record
-            found = sql.execute(schema.OPEN_WITH_KEY, (record.service, key)).fetchone()
+            found = sql.execute(schema.OPEN_WITH_KEY, schema.key_of(record, key)).fetchone()
             return None if found is None else schema.read(*found)
 
     def load(self, incident_id: str) -> IncidentRecord | None:
         """See `Ledger.load`."""
         with self._exclusive() as sql:
-            found = sql.execute(schema.LOAD, (incident_id,)).fetchone()
+            found = sql.execute(schema.LOAD, (schema.column(incident_id),)).fetchone()
         return None if found is None else schema.read(*found)
 
     def incidents(

