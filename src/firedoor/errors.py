@@ -21,7 +21,7 @@ exception is raised as it was.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from firedoor.records import Decision
@@ -42,6 +42,10 @@ __all__ = [
     "StoreError",
     "UnknownIncident",
 ]
+
+
+_held: Any = BaseException.args
+"""Where every exception holds its arguments; `Denied` looks at them in its own way."""
 
 
 class FiredoorError(Exception):
@@ -82,6 +86,11 @@ class Denied(FiredoorError):
         decision: The frozen record of the refused call; None only while it is being written.
     """
 
+    gate: str = ""
+    retry_after: float | None = None
+    ran: bool = False
+    decision: Decision | None = None
+
     def __init__(
         self,
         message: str,
@@ -96,6 +105,32 @@ class Denied(FiredoorError):
         self.retry_after = retry_after
         self.ran = ran
         self.decision = decision
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The message, as a tuple of one.
+
+        A gate that is shut refuses thousands of times a second, and mostly nobody reads why: a
+        ladder goes on to its next tier, a caller looks at the type. So a denial may be made with
+        `Kind.__new__(Kind, words, *of)`, and the message is `words(*of)` once somebody reads it.
+        """
+        held: tuple[Any, ...] = _held.__get__(self)
+        if held and callable(held[0]):
+            held = (held[0](*held[1:]),)
+            _held.__set__(self, held)
+        return held
+
+    @args.setter
+    def args(self, given: tuple[Any, ...]) -> None:
+        _held.__set__(self, given)
+
+    def __str__(self) -> str:
+        self.args  # noqa: B018 - so that the message is there
+        return super().__str__()
+
+    def __repr__(self) -> str:
+        self.args  # noqa: B018
+        return super().__repr__()
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions cross process pools by pickle; keyword-only arguments need the state form.
