@@ -25,6 +25,8 @@ __all__ = [
     "GREATEST",
     "GROWTH",
     "LEAST",
+    "OFFSET",
+    "PER_E",
     "Histogram",
     "add_counts",
     "bucket",
@@ -46,9 +48,13 @@ LEAST: Final = 1e-6
 GREATEST: Final = 1e9
 """Magnitude from which on values are no longer told apart."""
 
-_PER_E: Final = 1 / math.log(GROWTH)
-_OFFSET: Final = 1 - math.floor(math.log(LEAST) * _PER_E)
-_TOP: Final = math.ceil(math.log(GREATEST) * _PER_E) + _OFFSET
+PER_E: Final = 1 / math.log(GROWTH)
+"""Buckets for each factor of e."""
+
+OFFSET: Final = 1 - math.floor(math.log(LEAST) * PER_E)
+"""What makes the bucket above `LEAST` number 1."""
+
+_TOP: Final = math.ceil(math.log(GREATEST) * PER_E) + OFFSET
 _MIDDLE: Final = 2 / (GROWTH + 1)
 
 BUCKETS: Final = 2 * _TOP + 1
@@ -66,7 +72,7 @@ def bucket(value: float) -> int:
     """
     if value > LEAST:
         # ceil(log) puts a value into the bucket of which it is at most the upper bound.
-        return _ceil(_log(value) * _PER_E) + _OFFSET if value < GREATEST else _TOP
+        return _ceil(_log(value) * PER_E) + OFFSET if value < GREATEST else _TOP
     if value >= -LEAST:
         return 0
     if value < 0:
@@ -79,7 +85,7 @@ def value_of(place: int) -> float:
     return _VALUES[place] if place >= 0 else -_VALUES[-place]
 
 
-_VALUES: Final = [0.0, *(float(GROWTH ** (i - _OFFSET)) * _MIDDLE for i in range(1, _TOP + 1))]
+_VALUES: Final = [0.0, *(float(GROWTH ** (i - OFFSET)) * _MIDDLE for i in range(1, _TOP + 1))]
 
 
 def quantile(counts: Mapping[int, int], share: float) -> float | None:

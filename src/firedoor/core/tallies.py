@@ -2,8 +2,8 @@
 
 Each thing that is counted has a 32-bit lane (`Lane`) of one integer, as in `firedoor.core.window`:
 to record is one addition, to merge windows is one addition, and both are exact whatever the order.
-What a call without surprises counts for depends on a handful of its fields; `Tallies` remembers the
-answer for each combination it has met.
+What a call counts for depends on a handful of its fields; `Tallies` remembers the answer for each
+combination it has met.
 
 *Set apart* is a call that its first choice did not answer as configured: a switch changed it, it
 came from a lower tier, or it was canned. Such calls are recorded beside the others and not with
@@ -20,7 +20,17 @@ from firedoor.core.window import LANE
 from firedoor.records import Decision
 from firedoor.types import Fault, Outcome, RouteKind, VerdictStatus
 
-__all__ = ["FAULTS", "Lane", "Tallies", "apart", "asked", "lane", "lanes", "request_tally"]
+__all__ = [
+    "FAULTS",
+    "Lane",
+    "Tallies",
+    "apart",
+    "asked",
+    "documents",
+    "lane",
+    "lanes",
+    "request_tally",
+]
 
 
 class Lane(IntEnum):
@@ -126,7 +136,7 @@ def apart(decision: Decision) -> bool:
 
 
 class Tallies:
-    """What decisions count for. Remembers the usual ones."""
+    """What decisions count for. Remembers the answer for each combination of what decides it."""
 
     __slots__ = ("_full", "_known")
 
@@ -135,23 +145,39 @@ class Tallies:
         self._full: dict[str, bool] = {}
 
     def of(self, decision: Decision) -> tuple[int, bool]:
-        """The tally of one finished call, and whether it asked a target anything."""
-        if decision.verdicts or len(decision.attempts) > 1 or decision.kind != "llm":
-            return self._count(decision), asked(decision)
+        """The tally of one finished call, and whether it asked a target anything.
+
+        A search's documents are counted by the caller, who reads them anyway.
+        """
         attempts = decision.attempts
+        verdicts = decision.verdicts
+        kind = decision.kind
+        # No field that is read below may be missing here.
         key = (
+            kind,
             decision.outcome,
             decision.fault,
-            decision.finish_reasons,
-            decision.refusal,
-            decision.partial_refusal,
-            decision.truncated,
             decision.error_type,
-            decision.tier,
-            not decision.switches,
-            (first.outcome, first.tier, first.error_type, first.fault, first.reason, first.model)
-            if (first := attempts[0] if attempts else None)
+            tuple([(a.tier, a.outcome, a.fault, a.error_type, a.reason, a.model) for a in attempts])
+            if attempts
             else None,
+            tuple([(v.gate, v.status, v.stage) for v in verdicts]) if verdicts else None,
+            (
+                decision.finish_reasons,
+                decision.refusal,
+                decision.partial_refusal,
+                decision.truncated,
+                decision.tier,
+                not decision.switches,
+                decision.usage is None,
+            )
+            if kind == "llm"
+            else (
+                not decision.sources,
+                not decision.notes,
+                decision.repeated,
+                decision.request_id == decision.id,
+            ),
         )
         told = self._known.get(key)
         if told is None:
@@ -263,19 +289,17 @@ def _screened(decision: Decision) -> int:
 
 def _retrieval(decision: Decision) -> int:
     if decision.sources:
-        # Equal ids are equal after redaction as well: tokens are keyed, and the same for the same.
-        found = len(decision.sources)
-        unique = len({source.id for source in decision.sources})
-        return (
-            _ONE[Lane.SEARCHES]
-            + found * _ONE[Lane.SOURCES]
-            + (found - unique) * _ONE[Lane.DUPLICATES]
-        )
+        return _ONE[Lane.SEARCHES]
     if decision.outcome in _ANSWERED and not decision.notes:
         return _ONE[Lane.SEARCHES] + _ONE[Lane.EMPTY]
     if decision.outcome is Outcome.FAILED:
         return _ONE[Lane.SEARCHES] + _ONE[Lane.EMPTY]
     return 0
+
+
+def documents(found: int, unique: int) -> int:
+    """What the documents of one search count for."""
+    return found * _ONE[Lane.SOURCES] + (found - unique) * _ONE[Lane.DUPLICATES]
 
 
 def _tool(decision: Decision) -> int:

@@ -1,8 +1,8 @@
 """Signals: what users meet, as windowed figures over decisions; see `firedoor.core.signals`.
 
-A call that ends pays for one append and, as a rule, for its own counting: whoever finds the lock
-free counts what has been left, so that nobody ever waits for it and nothing is lost. What threads
-leave while another one counts, the next call or the next reader takes in.
+Nobody waits for a lock, and nothing is lost: a call that finds it free counts itself and what others
+have left; one that does not leaves itself behind, which is one append. What is left, the next call
+or the next reader takes in.
 """
 
 from __future__ import annotations
@@ -24,7 +24,16 @@ from firedoor.core.signals import (
     UNGROUNDED_BELOW,
     Signal,
 )
-from firedoor.core.tallies import FAULTS, Lane, Tallies, apart, asked, lane, request_tally
+from firedoor.core.tallies import (
+    FAULTS,
+    Lane,
+    Tallies,
+    apart,
+    asked,
+    documents,
+    lane,
+    request_tally,
+)
 from firedoor.errors import ConfigurationError
 from firedoor.incidents.windows import Reader, onset
 from firedoor.records import Decision
@@ -52,6 +61,7 @@ _WAITING = 100_000
 _AT_ONCE = 64
 _TIDY = 4
 _SWEEP = 600.0
+_SURE = 100
 _EVERYWHERE = Selector()
 
 Custom = Callable[[Decision], "float | bool | None"]
@@ -151,16 +161,19 @@ class Signals:
 
     def _leave(self, count: Callable[[Any, float], None], what: Any) -> None:
         pending = self._pending
-        if len(pending) >= _WAITING:
-            self._lost += 1
-            return
-        pending.append((count, what, self._now()))
-        lock = self._lock
-        if lock.acquire(False):
+        if self._lock.acquire(False):
             try:
-                self._take_in(_AT_ONCE)
+                if pending:
+                    self._take_in(_AT_ONCE)
+                count(what, self._now())
+            except Exception as error:
+                self._on_fault(error)
             finally:
-                lock.release()
+                self._lock.release()
+        elif len(pending) < _WAITING:
+            pending.append((count, what, self._now()))
+        else:
+            self._lost += 1
 
     def _take_in(self, most: int) -> None:
         """Count up to `most` of what was left. The caller holds the lock."""
@@ -292,27 +305,41 @@ class Signals:
 
     def _search(self, cell: Cell, decision: Decision, at: float) -> None:
         sources = decision.sources
-        scores = [s.score for s in sources if s.score is not None]
+        # Equal ids are equal after redaction as well: tokens are keyed, and the same for the same.
+        ids = set()
+        scores = []
+        age, dated = 0.0, 0
+        for source in sources:
+            ids.add(source.id)
+            if source.score is not None:
+                scores.append(source.score)
+            if source.timestamp is not None:
+                age += max(0.0, at - source.timestamp)
+                dated += 1
+        cell.tally += documents(len(sources), len(ids))
         if scores:
-            if len(scores) > 1:
-                self._learn(decision.route, scores)
+            several = len(scores) > 1
+            if several and scores[0] != scores[-1]:
+                self._learn(decision.route, falls=scores[0] > scores[-1])
             if self._order.get(decision.route, 0) < 0:
                 scores = [1 / (1 + max(0.0, score)) for score in scores]
             scores.sort(reverse=True)
             cell.add("top_score", scores[0])
-            if len(scores) > 1:
+            if several:
                 cell.add("score_gap", scores[0] - scores[1])
-        ages = [max(0.0, at - s.timestamp) for s in sources if s.timestamp is not None]
-        if ages:
-            cell.add("source_age", sum(ages) / len(ages))
+        if dated:
+            cell.add("source_age", age / dated)
 
-    def _learn(self, route: str, scores: list[float]) -> None:
-        """Whether a route's scores rise with the rank, as distances do, or fall."""
+    def _learn(self, route: str, *, falls: bool) -> None:
+        """Whether a route's scores fall with the rank, or rise, as distances do."""
         seen = self._order.get(route)
-        if seen is None and len(self._order) >= self._most:
-            return
-        turn = (scores[0] > scores[-1]) - (scores[0] < scores[-1])
-        self._order[route] = max(-100, min(100, (seen or 0) + turn))
+        if seen is None:
+            if len(self._order) < self._most:
+                self._order[route] = 1 if falls else -1
+        elif falls:
+            self._order[route] = min(_SURE, seen + 1)
+        else:
+            self._order[route] = max(-_SURE, seen - 1)
 
     def _own(self, cell: Cell, decision: Decision) -> None:
         for signal, function in self._custom:

@@ -27,7 +27,7 @@ from firedoor.shell.costs import in_all, presumed, priced
 from firedoor.shell.current import get_current
 from firedoor.shell.endings import LOST, TRUNCATED, Ending
 from firedoor.shell.ladder import Ladder
-from firedoor.shell.loops import check_loop
+from firedoor.shell.loops import check_loop, is_repeated
 from firedoor.shell.purse import Purse
 from firedoor.shell.reading import fill, read
 from firedoor.shell.route import ROUTED, Binding, Route
@@ -125,6 +125,12 @@ class Call:
             self._open_purse(named if binding is not None else None)
         if runtime.loops is not None or route.max_calls is not None:
             self._check_loop(named)
+        if binding is not None and route.kind is RouteKind.TOOL:
+            try:
+                if is_repeated(request, runtime.loops, route.id, named):
+                    record.repeated = True
+            except Exception as error:
+                runtime.internal("loop", error)
         try:
             span = self.span = runtime.recorder.start_call(record, self.started_ns)
             identity = span.get_span_context()

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from firedoor.config import LoopGuard as Bounds
-from firedoor.core.loop_guard import LoopGuard, LoopLimits, Runaway
+from firedoor.core.loop_guard import REMEMBERED, LoopGuard, LoopLimits, Runaway
 from firedoor.errors import BudgetExceeded
 
 if TYPE_CHECKING:
     from firedoor.shell.scope import Request
 
-__all__ = ["Loops", "check_loop", "limits_of"]
+__all__ = ["Loops", "check_loop", "is_repeated", "limits_of"]
 
 _LONGEST = 100_000
 
@@ -23,14 +23,13 @@ _LONGEST = 100_000
 class Loops:
     """One outermost request's counts. Thread-safe."""
 
-    __slots__ = ("_guard", "_lock", "_per_tool", "identical")
+    __slots__ = ("_guard", "_lock", "_made", "_per_tool")
 
     def __init__(self, limits: LoopLimits) -> None:
         self._guard = LoopGuard(limits)
         self._lock = threading.Lock()
         self._per_tool: dict[str, int] = {}
-        self.identical = 0
-        """Most calls of one tool with the same arguments."""
+        self._made: dict[Hashable, None] = {}
 
     def admit(self, now: float, signature: bytes | None) -> Runaway | None:
         """Whether one more call may be made; it is counted if so."""
@@ -45,6 +44,17 @@ class Loops:
                 return False
             self._per_tool[route] = used + 1
             return True
+
+    def repeats(self, call: Hashable) -> bool:
+        """Whether the same call was made before; it is remembered, the oldest forgotten first."""
+        with self._lock:
+            made = self._made
+            if call in made:
+                return True
+            made[call] = None
+            if len(made) > REMEMBERED:
+                del made[next(iter(made))]
+            return False
 
     def spent(self, micro_usd: int, now: float) -> None:
         """A call of the request has cost this much."""
@@ -81,11 +91,7 @@ def check_loop(
     """
     if request is None:
         return None
-    while request.parent is not None:
-        request = request.parent
-    loops = request.loops
-    if loops is None:
-        loops = request.loops = Loops(limits or LoopLimits())
+    loops = _loops_of(request, limits)
     if limits is not None:
         identical = tool and limits.identical_calls is not None
         found = loops.admit(now, _signature(route, arguments) if identical else None)
@@ -101,6 +107,31 @@ def check_loop(
             gate="loop:max_calls",
         )
     return None
+
+
+def is_repeated(
+    request: Request | None, limits: LoopLimits | None, route: str, arguments: Mapping[str, Any]
+) -> bool:
+    """Whether a request has made this call before, with the same arguments; it is remembered."""
+    if request is None:
+        return False
+    call: Hashable
+    try:
+        # Keyed by the interpreter, and a tenth of the price of a digest.
+        call = hash((route, *arguments.items()))
+    except TypeError:
+        call = _signature(route, arguments)
+    return call is not None and _loops_of(request, limits).repeats(call)
+
+
+def _loops_of(request: Request, limits: LoopLimits | None) -> Loops:
+    """The counts of the outermost request around this one."""
+    while request.parent is not None:
+        request = request.parent
+    loops = request.loops
+    if loops is None:
+        loops = request.loops = Loops(limits or LoopLimits())
+    return loops
 
 
 def _signature(route: str, arguments: Mapping[str, Any]) -> bytes | None:

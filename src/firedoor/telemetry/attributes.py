@@ -72,8 +72,11 @@ def call_attributes(
             attributes[names.REFUSAL] = record.refusal
     elif kind is RouteKind.RETRIEVAL:
         _retrieved(attributes, record)
-    elif record.effect is not None:
-        attributes[names.TOOL_EFFECT] = str(record.effect)
+    else:
+        if record.effect is not None:
+            attributes[names.TOOL_EFFECT] = str(record.effect)
+        if record.repeated:
+            attributes[names.TOOL_REPEATED] = True
     if record.cost_usd is not None:
         attributes[names.COST_USD] = record.cost_usd
         attributes[names.COST_CERTAINTY] = record.cost_certainty._value_
