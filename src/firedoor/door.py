@@ -34,6 +34,7 @@ from firedoor.shell.plan import (
     check_stream_failure,
     ladder_of,
 )
+from firedoor.shell.presence import Presence, gates
 from firedoor.shell.pricing import Prices
 from firedoor.shell.prompts import Prompts
 from firedoor.shell.route import Route
@@ -153,6 +154,7 @@ class Firedoor:
         runtime.request_listeners.append(self._signals.record_request)
         self._thresholds: list[Callable[[Threshold], object]] = []
         self._rules = self._declare(budgets)
+        self._presence = None if store is None else Presence(runtime, store)
 
     def __repr__(self) -> str:
         return f"<Firedoor {self._runtime.service!r}>"
@@ -415,18 +417,11 @@ class Firedoor:
     def snapshot(self) -> dict[str, Any]:
         """Every gate's state, as plain data."""
         runtime = self._runtime
-        now = runtime.now()
         return {
-            "service": runtime.service,
-            "enabled": runtime.enabled,
-            "enforce": runtime.enforce,
+            **gates(runtime),
             "switches": [asdict(switch) for switch in runtime.switches.active()],
-            "breakers": runtime.breakers.snapshot(now),
-            "limiters": runtime.limiters.snapshot(),
-            "retries": runtime.retries.snapshot(now),
-            "workers": runtime.workers.snapshot(),
             "budgets": {} if runtime.budgets is None else runtime.budgets.snapshot(),
-            "signals": self._signals.snapshot(now),
+            "signals": self._signals.snapshot(runtime.now()),
         }
 
     # Extension -----------------------------------------------------------------------------
@@ -479,6 +474,8 @@ class Firedoor:
         if self._runtime.budgets is not None:
             self._runtime.budgets.accounts.close()
         self._runtime.switches.close()
+        if self._presence is not None:
+            self._presence.close()
         if self._store is not None:
             self._store.close()
 

@@ -8,7 +8,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import typer
@@ -21,11 +21,15 @@ from firedoor.core.switches import InFlight, Kind, Switch
 from firedoor.errors import ConfigurationError, StoreError
 from firedoor.shell.switchboard import Switchboard
 
+if TYPE_CHECKING:
+    from firedoor.stores import Store
+
 __all__ = [
     "AsJson",
     "State",
     "clean",
     "clock_time",
+    "connected",
     "now",
     "opened",
     "remaining",
@@ -64,8 +68,8 @@ def now() -> float:
 
 
 @contextlib.contextmanager
-def opened(state: str | None) -> Iterator[Switchboard]:
-    """The switchboard in `state`; what goes wrong is said in a sentence, with an exit code.
+def connected(state: str | None) -> Iterator[tuple[Store, Switchboard]]:
+    """The store at `state` and the switchboard in it; what goes wrong is said in a sentence, with an exit code.
 
     Exit codes: 2 for a wrong use or a state that cannot be opened, 1 for one that stops answering.
     """
@@ -81,7 +85,7 @@ def opened(state: str | None) -> Iterator[Switchboard]:
         from firedoor.stores import open_store  # noqa: PLC0415 - drivers load when they are needed
 
         with contextlib.closing(open_store(state)) as store:
-            yield Switchboard(store, watch=False, offline="raise")
+            yield store, Switchboard(store, watch=False, offline="raise")
     except ConfigurationError as error:
         screen(stderr=True).print(f"firedoor: {clean(str(error))}", style="red")
         raise typer.Exit(2) from None
@@ -94,6 +98,13 @@ def opened(state: str | None) -> Iterator[Switchboard]:
             "a process with a switches_file can still be told by it."
         )
         raise typer.Exit(1) from None
+
+
+@contextlib.contextmanager
+def opened(state: str | None) -> Iterator[Switchboard]:
+    """The switchboard alone; see `connected`."""
+    with connected(state) as (_, board):
+        yield board
 
 
 def clean(text: str) -> str:

@@ -44,10 +44,17 @@ class Chores:
         """Whether its thread is at work in this process."""
         return self._thread is not None and self._thread.is_alive()
 
-    def add(self, every: float, work: Callable[[], object]) -> None:
-        """Do `work` every so many seconds from now on, by the system's clock."""
+    def add(self, every: float, work: Callable[[], object], *, soon: bool = False) -> None:
+        """Do `work` every so many seconds from now on, by the system's clock.
+
+        Args:
+            every: Seconds from the end of one time to the next.
+            work: What is done.
+            soon: The first time is at once.
+        """
         with self._lock:
-            self._chores.append(_Chore(work, every, time.monotonic() + every))
+            first = time.monotonic() + (0.0 if soon else every)
+            self._chores.append(_Chore(work, every, first))
             if self._thread is None and not self._closed:
                 self._begin()
             else:
