@@ -17,7 +17,7 @@ KEYS = sorted(
     }
     | set(names.REQUEST_PARAMETERS.values())
 )  # fmt: skip
-NOT_KEYS = {names.REQUEST_SPAN, names.GATE_SPAN, names.DECISION_EVENT}
+NOT_KEYS = {value for name, value in vars(names).items() if name.endswith(("_SPAN", "_EVENT"))}
 OURS = [key for key in KEYS if key.startswith("firedoor.") and key not in NOT_KEYS]
 METRICS = [m for m in vars(names).values() if isinstance(m, MetricName)] + [
     m

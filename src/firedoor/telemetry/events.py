@@ -1,4 +1,4 @@
-"""A log event for every decision, beside its span: for pipelines that read logs and not spans.
+"""Log events beside the spans of decisions and incidents: for pipelines that read logs.
 
 The logs API of OpenTelemetry is not stable yet, so it is loaded only where a logger provider was
 given, and looked at before it is used.
@@ -20,7 +20,7 @@ __all__ = ["Events"]
 
 
 class Events:
-    """Emits `firedoor.decision` events with the attributes of the decision's span.
+    """Emits events with the attributes of a span: `firedoor.decision` unless told otherwise.
 
     Raises:
         ConfigurationError: If the installed OpenTelemetry cannot emit events.
@@ -41,7 +41,13 @@ class Events:
             ) from error
 
     def emit(
-        self, attributes: Mapping[str, Any], span: Span, *, failed: bool, time_ns: int | None
+        self,
+        attributes: Mapping[str, Any],
+        span: Span,
+        *,
+        failed: bool,
+        time_ns: int | None,
+        name: str = DECISION_EVENT,
     ) -> None:
         """Emit one event, joined to `span` by its ids."""
         level = self._levels[failed]
@@ -51,7 +57,7 @@ class Events:
                 context=set_span_in_context(span, Context()),
                 severity_number=level,
                 severity_text=level.name,
-                event_name=DECISION_EVENT,
+                event_name=name,
                 attributes=attributes,
             )
         )

@@ -29,7 +29,7 @@ from firedoor.telemetry.names import SCOPE, Convention, MetricName
 from firedoor.telemetry.series import Series
 from firedoor.types import Outcome, RouteKind
 
-__all__ = ["Metrics"]
+__all__ = ["Metrics", "make_histogram"]
 
 _MAX_SERIES = 2000
 _OVERFLOW = "otel.metric.overflow"
@@ -53,7 +53,7 @@ class Metrics:
 
         def histogram(metric: MetricName) -> Histogram:
             if metric.name not in made:
-                made[metric.name] = _histogram(meter, metric)
+                made[metric.name] = make_histogram(meter, metric)
             return made[metric.name]
 
         self._inference = histogram(convention.duration)
@@ -198,7 +198,8 @@ def _stream(record: Decision, first: float, series: _CallSeries) -> None:
         series.per_chunk.record(max(record.latency_s - first, 0.0) / (record.chunks - 1))
 
 
-def _histogram(meter: Meter, metric: MetricName) -> Histogram:
+def make_histogram(meter: Meter, metric: MetricName) -> Histogram:
+    """The histogram of a name, with its buckets as advice where the API takes it."""
     try:
         return meter.create_histogram(
             metric.name,

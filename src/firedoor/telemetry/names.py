@@ -126,6 +126,27 @@ REDACTION_TYPES = "firedoor.redaction.types"
 REDACTION_TYPE = "firedoor.redaction.type"
 NOTES = "firedoor.notes"
 INCIDENT_ID = "firedoor.incident.id"
+INCIDENT_CLASS = "firedoor.incident.class"
+INCIDENT_STATE = "firedoor.incident.state"
+INCIDENT_SEVERITY = "firedoor.incident.severity"
+INCIDENT_TITLE = "firedoor.incident.title"
+INCIDENT_EVIDENCE = "firedoor.incident.evidence"
+INCIDENT_SHARE = "firedoor.incident.share"
+INCIDENT_FINGERPRINT = "firedoor.incident.fingerprint"
+INCIDENT_RECURRENCE = "firedoor.incident.recurrence_of"
+INCIDENT_ACTOR = "firedoor.incident.actor"
+INCIDENT_REASON = "firedoor.incident.reason"
+ALERT_NAME = "firedoor.alert.name"
+ALERT_STATE = "firedoor.alert.state"
+ALERT_SIGNAL = "firedoor.alert.signal"
+ALERT_VALUE = "firedoor.alert.value"
+ALERT_BASELINE = "firedoor.alert.baseline"
+ALERT_REASON = "firedoor.alert.reason"
+ACTION_KIND = "firedoor.action.kind"
+ACTION_STATE = "firedoor.action.state"
+ACTION_MODE = "firedoor.action.mode"
+NOTIFICATION_SINK = "firedoor.notification.sink"
+NOTIFICATION_RESULT = "firedoor.notification.result"
 SEAM = "firedoor.internal.seam"
 
 # Span and event names ------------------------------------------------------------------------
@@ -134,11 +155,20 @@ REQUEST_SPAN = "firedoor.request"
 """Prefix of a request's span: `firedoor.request checkout-help`."""
 GATE_SPAN = "firedoor.gate"
 """Prefix of the span of a call that a gate stopped: `firedoor.gate budget:day`."""
+INCIDENT_SPAN = "firedoor.incident"
+"""Prefix of the span of the time an incident spent in a state: `firedoor.incident contained`."""
+ALERT_SPAN = "firedoor.alert"
+"""Prefix of the span of one firing of an alert: `firedoor.alert refusals-up`."""
 DECISION_EVENT = "firedoor.decision"
+INCIDENT_EVENT = "firedoor.incident.state_changed"
+ALERT_EVENT = "firedoor.alert.state_changed"
+ACTION_EVENT = "firedoor.action.state_changed"
 
 # Metrics -------------------------------------------------------------------------------------
 
 SECONDS_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)  # fmt: skip
+INCIDENT_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
+"""From a first action that holds at once to a day."""
 TOKEN_BUCKETS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)  # fmt: skip
 
 
@@ -171,6 +201,34 @@ GATE_DECISIONS = MetricName("firedoor.gate.decisions", "{decision}", "Verdicts, 
 REDACTIONS = MetricName("firedoor.redaction.matches", "{match}", "Values replaced in records.")
 THRESHOLDS = MetricName(
     "firedoor.budget.thresholds", "{threshold}", "Soft thresholds of budgets that were passed."
+)
+INCIDENTS = MetricName("firedoor.incidents", "{incident}", "Incidents, by the state they came to.")
+TIME_TO_DETECT = MetricName(
+    "firedoor.incident.time_to_detect",
+    "s",
+    "From the first bad decision to the first alert.",
+    INCIDENT_BUCKETS,
+)
+TIME_TO_CONTAIN = MetricName(
+    "firedoor.incident.time_to_contain",
+    "s",
+    "From the first bad decision to containment.",
+    INCIDENT_BUCKETS,
+)
+TIME_TO_RECOVER = MetricName(
+    "firedoor.incident.time_to_recover",
+    "s",
+    "From the first bad decision until the signals were back.",
+    INCIDENT_BUCKETS,
+)
+INCIDENT_ACTIONS = MetricName(
+    "firedoor.actions", "{action}", "Actions of incidents, by the state they came to."
+)
+ALERT_TRANSITIONS = MetricName(
+    "firedoor.alert.transitions", "{transition}", "Changes of alerts, by their new state."
+)
+NOTIFICATIONS = MetricName(
+    "firedoor.notifications", "{notification}", "Messages about incidents, by sink and result."
 )
 INTERNAL_ERRORS = MetricName(
     "firedoor.internal.errors", "{error}", "Faults inside firedoor that no caller noticed."

@@ -18,6 +18,7 @@ from firedoor.telemetry.attributes import (
 from firedoor.telemetry.common import Common, Commons, cut
 from firedoor.telemetry.events import Events
 from firedoor.telemetry.faults import Faults
+from firedoor.telemetry.incidents import IncidentTelemetry
 from firedoor.telemetry.metrics import Metrics
 from firedoor.telemetry.names import CONVENTIONS, Regime
 from firedoor.telemetry.spans import Spans
@@ -86,6 +87,10 @@ class Recorder:
             else Events(logger_provider, self._convention.schema_url)
         )
         self._faults = Faults(self._metrics)
+        self.incidents = IncidentTelemetry(
+            self.spans, meter_provider, self._events, self._convention.schema_url
+        )
+        """What is told of incidents, alerts and actions."""
 
     # Calls -----------------------------------------------------------------------------------
 

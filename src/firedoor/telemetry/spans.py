@@ -171,6 +171,8 @@ class Spans:
     ) -> None:
         """Make a finished span under `parent`, after the fact."""
         if self.tracer is None:
+            self._resolve()
+        if self.tracer is None:
             return
         span = self.tracer.start_span(
             name,
