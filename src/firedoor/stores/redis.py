@@ -1,27 +1,15 @@
 """The store of a fleet: Redis or Valkey, one server or a cluster.
 
 One script for each operation, one round trip for each script; what that script may assume is in
-`firedoor.stores.scripts`. Every operation is safe to repeat, so a connection that broke in the
-middle of one is made anew and asked again.
+`firedoor.stores.scripts`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import threading
 import time
-import weakref
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
-
-import redis
-import redis.asyncio
-import redis.asyncio.retry
-import redis.backoff
-import redis.exceptions
-import redis.retry
 
 from firedoor.clock import SYSTEM_CLOCK, Clock
 from firedoor.core.budget import (
@@ -35,43 +23,23 @@ from firedoor.core.budget import (
 from firedoor.errors import ConfigurationError, StoreError
 from firedoor.stores import scripts
 from firedoor.stores.base import OnChange, OnError, Settled, check_ttl
+from firedoor.stores.redis_client import FAILURES, Client, Script, address
 from firedoor.stores.watching import follow
 
 __all__ = ["RedisStore"]
 
-SOCKET_TIMEOUT = 1.0
-"""Seconds to connect, and to wait for an answer, before the store counts as away."""
-
-ASYNC_CONNECTIONS = 32
-"""Connections of one event loop; more tasks than that wait their turn."""
-
-_FAILURES = (redis.exceptions.RedisError, OSError, RuntimeError)
-_BACKOFF = redis.backoff.ExponentialBackoff(cap=0.05, base=0.005)
-_RETRIES = 2
-_REFUSED = (redis.exceptions.ConnectionError,)
-"""What is tried again: a connection that broke. Who waited in vain has waited long enough."""
-
 _SLICE = 0.2
 """Seconds a watcher sleeps before it looks whether it was stopped."""
 
-
-class _Script:
-    __slots__ = ("sha", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
-_RESERVE = _Script(scripts.RESERVE)
-_SETTLE = _Script(scripts.SETTLE)
-_RENEW = _Script(scripts.RENEW)
-_COUNTERS = _Script(scripts.COUNTERS)
-_SWAP_BOARD = _Script(scripts.SWAP_BOARD)
-_PUBLISH = _Script(scripts.PUBLISH)
-_MEMBERS = _Script(scripts.MEMBERS)
-_CLAIM = _Script(scripts.CLAIM)
-_RELEASE = _Script(scripts.RELEASE)
+_RESERVE = Script(scripts.RESERVE)
+_SETTLE = Script(scripts.SETTLE)
+_RENEW = Script(scripts.RENEW)
+_COUNTERS = Script(scripts.COUNTERS)
+_SWAP_BOARD = Script(scripts.SWAP_BOARD)
+_PUBLISH = Script(scripts.PUBLISH)
+_MEMBERS = Script(scripts.MEMBERS)
+_CLAIM = Script(scripts.CLAIM)
+_RELEASE = Script(scripts.RELEASE)
 
 
 class RedisStore:
@@ -92,44 +60,26 @@ class RedisStore:
     shared = True
 
     def __init__(self, url: str, clock: Clock = SYSTEM_CLOCK) -> None:
-        shown = _shown(url)
-        parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query))
-        namespace = query.pop("namespace", "firedoor")
-        cluster = query.pop("cluster", "false").lower() in {"1", "true", "yes"}
-        self._url = urlunsplit(parts._replace(query=urlencode(query)))
-        self._where = parts.hostname or parts.path
         self._clock = clock
         self._offset = 0.0
-        self._tag = tag = f"{{{namespace}}}:"
-        self._keys = [tag + name for name in ("counters", "holds", "due", "expiring")]
-        self._board_key = tag + "board"
-        self._channel = tag + "board:changed"
-        self._options: dict[str, Any] = {}
-        for name in ("socket_timeout", "socket_connect_timeout"):
-            if name not in query:
-                self._options[name] = SOCKET_TIMEOUT
-        self._cluster = cluster
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = (
-            weakref.WeakKeyDictionary()
-        )
         try:
-            client: Any = redis
-            kind = client.RedisCluster if cluster else client.Redis
-            self._client: Any = kind.from_url(
-                self._url, retry=redis.retry.Retry(_BACKOFF, _RETRIES, _REFUSED), **self._options
-            )
-            self._call(_COUNTERS, self._keys, ["-"])
-        except (StoreError, ValueError, TypeError, redis.exceptions.RedisError) as error:
+            client = self._client = Client(url)
+            self._keys = [client.tag + n for n in ("counters", "holds", "due", "expiring")]
+            self._board_key = client.tag + "board"
+            self._channel = client.tag + "board:changed"
+            client.run(_COUNTERS, self._keys, ["-"])
+        except ConfigurationError:
+            raise
+        except (StoreError, ValueError, TypeError, *FAILURES) as error:
             cause = error.__cause__ or error
             raise ConfigurationError(
-                f"state={shown!r}: the server cannot be used "
+                f"state={address(url)!r}: the server cannot be used "
                 f"({type(cause).__name__}: {cause}): start it, or correct the address, the "
                 "credentials or the options"
             ) from cause
 
     def __repr__(self) -> str:
-        return f"<RedisStore {self._where}>"
+        return f"<RedisStore {self._client.shown}>"
 
     def now(self) -> float:
         """The server's wall clock as of its last answer, carried on by this host's."""
@@ -139,26 +89,28 @@ class RedisStore:
 
     def reserve(self, hold: str, lines: Sequence[Line], lease: float) -> Answer:
         """See `Store.reserve`."""
-        return self._answer(self._call(_RESERVE, self._keys, _reserve_args(hold, lines, lease)))
+        return self._answer(
+            self._client.run(_RESERVE, self._keys, _reserve_args(hold, lines, lease))
+        )
 
     def renew(self, holds: Sequence[str], lease: float) -> tuple[bool, ...]:
         """See `Store.renew`."""
-        reply = self._call(_RENEW, self._keys, [_ms(lease), *holds])
+        reply = self._client.run(_RENEW, self._keys, [_ms(lease), *holds])
         return tuple(bool(renewed) for renewed in reply[1:])
 
     def settle(self, settlements: Sequence[Settlement]) -> Settled:
         """See `Store.settle`."""
-        return self._settled(self._call(_SETTLE, self._keys, _settle_args(settlements)))
+        return self._settled(self._client.run(_SETTLE, self._keys, _settle_args(settlements)))
 
     def balances(self, keys: Sequence[str]) -> tuple[Balance, ...]:
         """See `Store.balances`."""
         if not keys:
             return ()
-        return _balances(self._call(_COUNTERS, self._keys, keys)[1:])
+        return _balances(self._client.run(_COUNTERS, self._keys, keys)[1:])
 
     def counters(self) -> Mapping[str, Balance]:
         """See `Store.counters`."""
-        flat = self._call(_COUNTERS, self._keys, [])[1]
+        flat = self._client.run(_COUNTERS, self._keys, [])[1]
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         return {
             field[:-2].decode(): Balance(int(fields.get(field[:-1] + b"s", 0)), int(held))
@@ -169,11 +121,13 @@ class RedisStore:
     async def areserve(self, hold: str, lines: Sequence[Line], lease: float) -> Answer:
         """See `Store.reserve`; over connections of the running event loop."""
         args = _reserve_args(hold, lines, lease)
-        return self._answer(await self._acall(_RESERVE, self._keys, args))
+        return self._answer(await self._client.arun(_RESERVE, self._keys, args))
 
     async def asettle(self, settlements: Sequence[Settlement]) -> Settled:
         """See `Store.settle`; over connections of the running event loop."""
-        return self._settled(await self._acall(_SETTLE, self._keys, _settle_args(settlements)))
+        return self._settled(
+            await self._client.arun(_SETTLE, self._keys, _settle_args(settlements))
+        )
 
     def _answer(self, reply: list[int]) -> Answer:
         if reply[0] == -2:
@@ -201,14 +155,11 @@ class RedisStore:
 
     def board(self) -> tuple[int, str]:
         """See `Store.board`."""
-        try:
-            return _board(self._client.hmget(self._board_key, "version", "text"))
-        except _FAILURES as error:
-            raise self._away(error) from error
+        return _board(self._client.fields(self._board_key, "version", "text"))
 
     def swap_board(self, expected: int, text: str) -> int | None:
         """See `Store.swap_board`."""
-        version = self._call(_SWAP_BOARD, [self._board_key], [expected, text, self._channel])
+        version = self._client.run(_SWAP_BOARD, [self._board_key], [expected, text, self._channel])
         return None if version < 0 else version
 
     def watch_board(
@@ -222,87 +173,30 @@ class RedisStore:
     def publish(self, space: str, member: str, text: str, ttl: float) -> None:
         """See `Store.publish`."""
         check_ttl(ttl)
-        self._call(_PUBLISH, self._space(space), [member, text, _ms(ttl)])
+        self._client.run(_PUBLISH, self._space(space), [member, text, _ms(ttl)])
 
     def members(self, space: str) -> Mapping[str, str]:
         """See `Store.members`."""
-        flat = [one.decode() for one in self._call(_MEMBERS, self._space(space), [])]
+        flat = [one.decode() for one in self._client.run(_MEMBERS, self._space(space), [])]
         return dict(zip(flat[::2], flat[1::2], strict=True))
 
     def claim(self, name: str, owner: str, ttl: float) -> bool:
         """See `Store.claim`."""
         check_ttl(ttl)
-        return bool(self._call(_CLAIM, [f"{self._tag}claim:{name}"], [owner, _ms(ttl)]))
+        return bool(
+            self._client.run(_CLAIM, [f"{self._client.tag}claim:{name}"], [owner, _ms(ttl)])
+        )
 
     def release(self, name: str, owner: str) -> None:
         """See `Store.release`."""
-        self._call(_RELEASE, [f"{self._tag}claim:{name}"], [owner])
+        self._client.run(_RELEASE, [f"{self._client.tag}claim:{name}"], [owner])
 
     def _space(self, space: str) -> list[str]:
-        return [f"{self._tag}members:{space}", f"{self._tag}members-due:{space}"]
+        return [f"{self._client.tag}members:{space}", f"{self._client.tag}members-due:{space}"]
 
     def close(self) -> None:
         """Close the connections. Those of an event loop end with the loop."""
         self._client.close()
-
-    # Calls ---------------------------------------------------------------------------------
-
-    def _call(self, script: _Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        execute = self._client.execute_command
-        try:
-            try:
-                return execute("EVALSHA", script.sha, len(keys), *keys, *args)
-            except redis.exceptions.NoScriptError:
-                return execute("EVAL", script.text, len(keys), *keys, *args)
-        except _FAILURES as error:
-            raise self._away(error) from error
-
-    async def _acall(self, script: _Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        try:
-            client = await self._aclient()
-            execute = client.execute_command
-            try:
-                return await execute("EVALSHA", script.sha, len(keys), *keys, *args)
-            except redis.exceptions.NoScriptError:
-                return await execute("EVAL", script.text, len(keys), *keys, *args)
-        except _FAILURES as error:
-            raise self._away(error) from error
-
-    async def _aclient(self) -> Any:
-        loop = asyncio.get_running_loop()
-        held = self._loops.get(loop)
-        if held is None:
-            retry = redis.asyncio.retry.Retry(_BACKOFF, _RETRIES, _REFUSED)
-            client: Any
-            if self._cluster:
-                client = redis.asyncio.RedisCluster.from_url(
-                    self._url, retry=retry, **self._options
-                )
-            else:
-                pool = redis.asyncio.BlockingConnectionPool.from_url(
-                    self._url,
-                    max_connections=ASYNC_CONNECTIONS,
-                    timeout=None,
-                    retry=retry,
-                    **self._options,
-                )
-                client = redis.asyncio.Redis.from_pool(pool)
-            lifetime = _until_loop_ends(client)
-            held = self._loops[loop] = (client, lifetime)
-            await anext(lifetime)
-        return held[0]
-
-    def _away(self, error: Exception) -> StoreError:
-        return StoreError(f"redis store at {self._where}: {type(error).__name__}: {error}")
-
-
-async def _until_loop_ends(client: Any) -> AsyncIterator[None]:
-    # An event loop ends its asynchronous generators before it closes: the one moment at which
-    # its connections can still be closed properly.
-    try:
-        yield
-    finally:
-        await client.aclose()
 
 
 class _BoardChannel:
@@ -310,12 +204,12 @@ class _BoardChannel:
 
     def __init__(self, store: RedisStore) -> None:
         self._store = store
-        self._messages = store._client.pubsub(ignore_subscribe_messages=True)
+        self._messages = store._client.messages()
         try:
             # Before the first look: what changes after it is told.
             self._messages.subscribe(store._channel)
-        except _FAILURES as error:
-            raise store._away(error) from error
+        except FAILURES as error:
+            raise store._client.away(error) from error
 
     def read(self) -> tuple[int, str]:
         return self._store.board()
@@ -329,8 +223,8 @@ class _BoardChannel:
                     break
             while self._messages.get_message(timeout=0) is not None:
                 pass  # the board is read once for all of them
-        except _FAILURES as error:
-            raise self._store._away(error) from error
+        except FAILURES as error:
+            raise self._store._client.away(error) from error
 
     def close(self) -> None:
         self._messages.close()
@@ -365,18 +259,3 @@ def _balances(flat: Sequence[int]) -> tuple[Balance, ...]:
 def _board(found: Sequence[bytes | None]) -> tuple[int, str]:
     version, text = found
     return (0, "") if version is None or text is None else (int(version), text.decode())
-
-
-def _shown(url: str) -> str:
-    """The address alone, without credentials and options.
-
-    Raises:
-        ConfigurationError: If the two cannot be told apart.
-    """
-    parts = urlsplit(url)
-    if "@" in parts.path + parts.query + parts.fragment:
-        raise ConfigurationError(
-            f"state='{parts.scheme}://...': an @ stands after the address: write / ? # and @ in "
-            "user and password as %2F %3F %23 and %40"
-        )
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,22 +1,17 @@
 """The store of one host: a SQLite file that many processes share.
 
-Every operation is one `BEGIN IMMEDIATE` transaction. A process has one connection, and its threads
-wait for each other on a lock, which wakes them; between processes SQLite can only poll. The write-ahead log lets readers go on beside the one writer; a commit survives the end
-of the process, and the end of the machine but for the last moments (`synchronous=NORMAL`).
+Every operation that changes anything is one `BEGIN IMMEDIATE` transaction; see
+`firedoor.stores.sqlite_file`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import functools
 import json
 import os
-import pathlib
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 
 from firedoor.clock import SYSTEM_CLOCK, Clock
 from firedoor.core.budget import (
@@ -30,16 +25,11 @@ from firedoor.core.budget import (
     check_lines,
     check_settlements,
 )
-from firedoor.errors import ConfigurationError, StoreError
 from firedoor.stores.base import OnChange, OnError, Settled, check_ttl
+from firedoor.stores.sqlite_file import BUSY_TIMEOUT, SQLiteFile
 from firedoor.stores.watching import follow
 
 __all__ = ["SQLiteStore"]
-
-BUSY_TIMEOUT = 5.0
-"""Seconds to wait for others' transactions; one takes a fraction of a millisecond."""
-
-_RETRY = 0.01
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS firedoor_counter (
@@ -63,9 +53,6 @@ CREATE TABLE IF NOT EXISTS firedoor_claim (
 """
 _ADD = "UPDATE firedoor_counter SET settled = settled + ?, held = held + ? WHERE key = ?"
 _END = "UPDATE firedoor_hold SET state = ?, due = ? WHERE id = ?"
-
-# Connections that were open when the process forked: closing them here is not ours to do.
-_INHERITED: list[sqlite3.Connection] = []
 
 
 class SQLiteStore:
@@ -91,25 +78,11 @@ class SQLiteStore:
         *,
         busy_timeout: float = BUSY_TIMEOUT,
     ) -> None:
-        self.path = pathlib.Path(path).absolute()
+        self._file = SQLiteFile(path, _SCHEMA, busy_timeout=busy_timeout)
         self._clock = clock
-        self._busy_timeout = busy_timeout
-        self._lock = threading.Lock()
-        self._starting = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._executor: ThreadPoolExecutor | None = None
-        self._process = os.getpid()
-        try:
-            self._connection = self._prepare()
-        except sqlite3.Error as error:
-            raise ConfigurationError(
-                f"sqlite store {str(self.path)!r} cannot be used ({error}): give a file in a "
-                "directory that exists and may be written to; an absolute path has four slashes, "
-                "as in sqlite:////var/lib/app/firedoor.db"
-            ) from error
 
     def __repr__(self) -> str:
-        return f"<SQLiteStore {str(self.path)!r}>"
+        return f"<SQLiteStore {str(self._file.path)!r}>"
 
     def now(self) -> float:
         """Wall time of this host, seconds since the epoch."""
@@ -120,7 +93,7 @@ class SQLiteStore:
     def reserve(self, hold: str, lines: Sequence[Line], lease: float) -> Answer:
         """See `Store.reserve`."""
         check_lines(lines)
-        with self._transaction() as sql:
+        with self._file.writing() as sql:
             now = self.now()
             _sweep(sql, now)
             row = sql.execute(
@@ -152,7 +125,7 @@ class SQLiteStore:
 
     def renew(self, holds: Sequence[str], lease: float) -> tuple[bool, ...]:
         """See `Store.renew`."""
-        with self._transaction() as sql:
+        with self._file.writing() as sql:
             now = self.now()
             _sweep(sql, now)
             return tuple(
@@ -167,44 +140,42 @@ class SQLiteStore:
     def settle(self, settlements: Sequence[Settlement]) -> Settled:
         """See `Store.settle`."""
         check_settlements(settlements)
-        with self._transaction() as sql:
+        with self._file.writing() as sql:
             now = self.now()
             _sweep(sql, now)
             return tuple(_settle(sql, hold, actual, now) for hold, actual in settlements)
 
     def balances(self, keys: Sequence[str]) -> tuple[Balance, ...]:
         """See `Store.balances`."""
-        with self._transaction() as sql:
+        with self._file.writing() as sql:
             _sweep(sql, self.now())
             return _balances(sql, keys)
 
     def counters(self) -> Mapping[str, Balance]:
         """See `Store.counters`."""
-        with self._transaction() as sql:
+        with self._file.writing() as sql:
             _sweep(sql, self.now())
             rows = sql.execute("SELECT key, settled, held FROM firedoor_counter ORDER BY key")
             return {key: Balance(settled, held) for key, settled, held in rows}
 
     async def areserve(self, hold: str, lines: Sequence[Line], lease: float) -> Answer:
         """See `Store.reserve`; in a thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads(), self.reserve, hold, lines, lease)
+        return await self._file.in_thread(functools.partial(self.reserve, hold, lines, lease))
 
     async def asettle(self, settlements: Sequence[Settlement]) -> Settled:
         """See `Store.settle`; in a thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads(), self.settle, settlements)
+        return await self._file.in_thread(functools.partial(self.settle, settlements))
 
     # The board -----------------------------------------------------------------------------
 
     def board(self) -> tuple[int, str]:
         """See `Store.board`."""
-        with self._exclusive() as sql:
+        with self._file.reading() as sql:
             return _board(sql)
 
     def swap_board(self, expected: int, text: str) -> int | None:
         """See `Store.swap_board`."""
-        with self._transaction() as sql:
+        with self._file.writing() as sql:
             if _board(sql)[0] != expected:
                 return None
             sql.execute(
@@ -216,14 +187,14 @@ class SQLiteStore:
         self, on_change: OnChange, *, poll: float, on_error: OnError
     ) -> Callable[[], None]:
         """See `Store.watch_board`. A look costs microseconds where nothing was written."""
-        return follow(lambda: _BoardFile(self), on_change, on_error, poll=poll)
+        return follow(lambda: _BoardFile(self._file), on_change, on_error, poll=poll)
 
     # Members and claims --------------------------------------------------------------------
 
     def publish(self, space: str, member: str, text: str, ttl: float) -> None:
         """See `Store.publish`."""
         check_ttl(ttl)
-        with self._transaction() as sql:
+        with self._file.writing() as sql:
             now = self.now()
             sql.execute("DELETE FROM firedoor_member WHERE due <= ?", (now,))
             sql.execute(
@@ -233,7 +204,7 @@ class SQLiteStore:
 
     def members(self, space: str) -> Mapping[str, str]:
         """See `Store.members`."""
-        with self._exclusive() as sql:
+        with self._file.reading() as sql:
             rows = sql.execute(
                 "SELECT member, text FROM firedoor_member WHERE space = ? AND due > ?",
                 (space, self.now()),
@@ -243,7 +214,7 @@ class SQLiteStore:
     def claim(self, name: str, owner: str, ttl: float) -> bool:
         """See `Store.claim`."""
         check_ttl(ttl)
-        with self._transaction() as sql:
+        with self._file.writing() as sql:
             now = self.now()
             sql.execute("DELETE FROM firedoor_claim WHERE due <= ?", (now,))
             got = sql.execute(
@@ -255,108 +226,20 @@ class SQLiteStore:
 
     def release(self, name: str, owner: str) -> None:
         """See `Store.release`."""
-        with self._transaction() as sql:
+        with self._file.writing() as sql:
             sql.execute("DELETE FROM firedoor_claim WHERE name = ? AND owner = ?", (name, owner))
 
     def close(self) -> None:
         """Close the connection and end the thread."""
-        with self._starting:
-            executor, self._executor = self._executor, None
-        if executor is not None:
-            executor.shutdown()
-        with self._lock:
-            connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
-    # The connection ------------------------------------------------------------------------
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path,
-            timeout=self._busy_timeout,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        connection.execute("PRAGMA synchronous=NORMAL")
-        return connection
-
-    def _prepare(self) -> sqlite3.Connection:
-        connection = self._connect()
-        ends = time.monotonic() + self._busy_timeout
-        while True:
-            try:
-                # Two processes that change the mode at once do not wait for each other.
-                connection.execute("PRAGMA journal_mode=WAL")
-                # A schema change takes the lock even where there is nothing to change.
-                connection.executescript(_SCHEMA)
-                return connection
-            except sqlite3.OperationalError as error:
-                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                if not busy or time.monotonic() > ends:
-                    connection.close()
-                    raise
-                time.sleep(_RETRY)
-            except sqlite3.Error:
-                connection.close()
-                raise
-
-    @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[sqlite3.Connection]:
-        if self._process != os.getpid():
-            self._after_fork()
-        lock = self._lock
-        if not lock.acquire(timeout=self._busy_timeout):
-            raise StoreError(f"sqlite store {str(self.path)!r}: other threads do not let go of it")
-        try:
-            if self._connection is None:
-                self._connection = self._connect()
-            yield self._connection
-        except sqlite3.Error as error:
-            # Whatever state it is in, a new one is in a better.
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
-            raise StoreError(f"sqlite store {str(self.path)!r}: {error}") from error
-        finally:
-            lock.release()
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._exclusive() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-
-    def _threads(self) -> ThreadPoolExecutor:
-        if self._process != os.getpid():
-            self._after_fork()
-        with self._starting:  # never held for long: an event loop comes by here
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(1, thread_name_prefix="firedoor-sqlite")
-            return self._executor
-
-    def _after_fork(self) -> None:
-        if self._connection is not None:
-            _INHERITED.append(self._connection)
-        self._lock = threading.Lock()
-        self._starting = threading.Lock()
-        self._connection = None
-        self._executor = None
-        self._process = os.getpid()
+        self._file.close()
 
 
 class _BoardFile:
     """Follows the board by SQLite's own count of other connections' commits."""
 
-    def __init__(self, store: SQLiteStore) -> None:
-        self._store = store
-        self._sql = store._connect()
+    def __init__(self, file: SQLiteFile) -> None:
+        self._file = file
+        self._sql = file.connect()
         self._seen = -1
         self._board = (0, "")
 
@@ -367,7 +250,7 @@ class _BoardFile:
                 self._board = _board(self._sql)
                 self._seen = seen
         except sqlite3.Error as error:
-            raise StoreError(f"sqlite store {str(self._store.path)!r}: {error}") from error
+            raise self._file.failed(error) from error
         return self._board
 
     def wait(self, stopped: threading.Event, seconds: float) -> None:

@@ -1,0 +1,213 @@
+"""Connections to a Redis or Valkey server, and scripts run over them.
+
+Every script is safe to repeat, so a connection that broke in the middle of one is made anew and
+asked again. A server that does not know a script (it was restarted) is given its text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import weakref
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import redis
+import redis.asyncio
+import redis.asyncio.retry
+import redis.backoff
+import redis.exceptions
+import redis.retry
+
+from firedoor.errors import ConfigurationError, StoreError
+
+__all__ = ["ASYNC_CONNECTIONS", "FAILURES", "SOCKET_TIMEOUT", "Client", "Script", "address"]
+
+SOCKET_TIMEOUT = 1.0
+"""Seconds to connect, and to wait for an answer, before the store counts as away."""
+
+ASYNC_CONNECTIONS = 32
+"""Connections of one event loop; more tasks than that wait their turn."""
+
+FAILURES = (
+    redis.exceptions.RedisError,
+    redis.exceptions.RedisClusterException,  # which is no RedisError
+    OSError,
+    RuntimeError,
+)
+"""How a server shows that it does not answer."""
+
+_BACKOFF = redis.backoff.ExponentialBackoff(cap=0.05, base=0.005)
+_RETRIES = 2
+_REFUSED = (redis.exceptions.ConnectionError,)
+"""What is tried again: a connection that broke. Who waited in vain has waited long enough."""
+
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off")
+
+
+class Script:
+    """Lua, and the name the server knows it by."""
+
+    __slots__ = ("sha", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Client:
+    """One server, or one cluster.
+
+    Thread-safe and fork-safe; each event loop has connections of its own, which end with it.
+
+    Args:
+        url: As for `RedisStore`.
+
+    Attributes:
+        shown: The address without credentials and options.
+        tag: What every key begins with; it is a hash tag, so that a cluster keeps all keys on one
+            node.
+
+    Raises:
+        ConfigurationError: If the URL cannot be read.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.shown = address(url)
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query))
+        self.tag = _tag(query.pop("namespace", "firedoor"))
+        self._cluster = _flag("cluster", query.pop("cluster", "false"))
+        self._url = urlunsplit(parts._replace(query=urlencode(query)))
+        self._where = parts.hostname or parts.path
+        self._options: dict[str, Any] = {
+            name: SOCKET_TIMEOUT
+            for name in ("socket_timeout", "socket_connect_timeout")
+            if name not in query
+        }
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = (
+            weakref.WeakKeyDictionary()
+        )
+        client: Any = redis
+        kind = client.RedisCluster if self._cluster else client.Redis
+        self._redis: Any = kind.from_url(
+            self._url, retry=redis.retry.Retry(_BACKOFF, _RETRIES, _REFUSED), **self._options
+        )
+
+    def __repr__(self) -> str:
+        return f"<redis {self._where}>"
+
+    def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """What a script answers.
+
+        Raises:
+            StoreError: If the server does not.
+        """
+        execute = self._redis.execute_command
+        try:
+            try:
+                return execute("EVALSHA", script.sha, len(keys), *keys, *args)
+            except redis.exceptions.NoScriptError:
+                return execute("EVAL", script.text, len(keys), *keys, *args)
+        except FAILURES as error:
+            raise self.away(error) from error
+
+    async def arun(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """As `run`; over connections of the running event loop."""
+        try:
+            client = await self._of_loop()
+            execute = client.execute_command
+            try:
+                return await execute("EVALSHA", script.sha, len(keys), *keys, *args)
+            except redis.exceptions.NoScriptError:
+                return await execute("EVAL", script.text, len(keys), *keys, *args)
+        except FAILURES as error:
+            raise self.away(error) from error
+
+    def fields(self, key: str, *names: str) -> Any:
+        """Fields of a hash.
+
+        Raises:
+            StoreError: If the server does not answer.
+        """
+        try:
+            return self._redis.hmget(key, *names)
+        except FAILURES as error:
+            raise self.away(error) from error
+
+    def messages(self) -> Any:
+        """A subscription of redis-py, to nothing yet."""
+        return self._redis.pubsub(ignore_subscribe_messages=True)
+
+    async def _of_loop(self) -> Any:
+        loop = asyncio.get_running_loop()
+        held = self._loops.get(loop)
+        if held is None:
+            retry = redis.asyncio.retry.Retry(_BACKOFF, _RETRIES, _REFUSED)
+            client: Any
+            if self._cluster:
+                client = redis.asyncio.RedisCluster.from_url(
+                    self._url, retry=retry, **self._options
+                )
+            else:
+                pool = redis.asyncio.BlockingConnectionPool.from_url(
+                    self._url,
+                    max_connections=ASYNC_CONNECTIONS,
+                    timeout=None,
+                    retry=retry,
+                    **self._options,
+                )
+                client = redis.asyncio.Redis.from_pool(pool)
+            lifetime = _until_loop_ends(client)
+            held = self._loops[loop] = (client, lifetime)
+            await anext(lifetime)
+        return held[0]
+
+    def away(self, error: Exception) -> StoreError:
+        """What to raise when the server did not answer."""
+        return StoreError(f"redis store at {self._where}: {type(error).__name__}: {error}")
+
+    def close(self) -> None:
+        """Close the connections. Those of an event loop end with the loop."""
+        self._redis.close()
+
+
+async def _until_loop_ends(client: Any) -> AsyncIterator[None]:
+    # An event loop ends its asynchronous generators before it closes: the one moment at which
+    # its connections can still be closed properly.
+    try:
+        yield
+    finally:
+        await client.aclose()
+
+
+def address(url: str) -> str:
+    """The address alone, without credentials and options.
+
+    Raises:
+        ConfigurationError: If the two cannot be told apart.
+    """
+    parts = urlsplit(url)
+    if "@" in parts.path + parts.query + parts.fragment:
+        raise ConfigurationError(
+            f"state='{parts.scheme}://...': an @ stands after the address: write / ? # and @ in "
+            "user and password as %2F %3F %23 and %40"
+        )
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _tag(namespace: str) -> str:
+    if not namespace or "{" in namespace or "}" in namespace:
+        raise ConfigurationError(
+            f"state=redis://...?namespace={namespace}: give a name without braces, which a "
+            "cluster's hash tags are made of"
+        )
+    return f"{{{namespace}}}:"
+
+
+def _flag(name: str, given: str) -> bool:
+    if given.lower() not in _TRUE + _FALSE:
+        raise ConfigurationError(f"state=redis://...?{name}={given}: use true or false")
+    return given.lower() in _TRUE

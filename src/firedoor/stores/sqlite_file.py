@@ -1,0 +1,193 @@
+"""A SQLite file that many processes write to: connections, transactions, and a thread for asyncio.
+
+A process has one connection, and its threads wait for each other on a lock, which wakes them;
+between processes SQLite can only poll. The write-ahead log lets readers go on beside the one writer;
+a commit survives the end of the process, and the end of the machine but for the last moments
+(`synchronous=NORMAL`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pathlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from firedoor.errors import ConfigurationError, StoreError
+
+__all__ = ["BUSY_TIMEOUT", "SQLiteFile"]
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT = 2.0
+"""Seconds to wait for others' transactions, which take a fraction of a millisecond each, before the
+store counts as away."""
+
+_RETRY = 0.01
+
+# Connections that were open when the process forked: closing them here is not ours to do.
+_INHERITED: list[sqlite3.Connection] = []
+
+
+class SQLiteFile:
+    """The file, opened. Thread-safe and fork-safe.
+
+    Args:
+        path: The file; made if it is not there.
+        schema: Run when it is opened.
+        busy_timeout: Seconds to wait for others' transactions.
+
+    Raises:
+        ConfigurationError: If the file cannot be used.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], schema: str, *, busy_timeout: float = BUSY_TIMEOUT
+    ) -> None:
+        self.path = pathlib.Path(path).absolute()
+        self._schema = schema
+        self._busy_timeout = busy_timeout
+        self._lock = threading.Lock()
+        self._starting = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._executor: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
+        try:
+            self._connection = self._prepare()
+        except sqlite3.Error as error:
+            raise ConfigurationError(
+                f"sqlite store {str(self.path)!r} cannot be used ({error}): give a file in a "
+                "directory that exists and may be written to; an absolute path has four slashes, "
+                "as in sqlite:////var/lib/app/firedoor.db"
+            ) from error
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection of the caller's own.
+
+        Raises:
+            sqlite3.Error: If there is none to be had.
+        """
+        connection = sqlite3.connect(
+            self.path,
+            timeout=self._busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    def _prepare(self) -> sqlite3.Connection:
+        connection = self.connect()
+        ends = time.monotonic() + self._busy_timeout
+        while True:
+            try:
+                # Two processes that change the mode at once do not wait for each other.
+                connection.execute("PRAGMA journal_mode=WAL")
+                # A schema change takes the lock even where there is nothing to change.
+                connection.executescript(self._schema)
+                return connection
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > ends:
+                    connection.close()
+                    raise
+                time.sleep(_RETRY)
+            except sqlite3.Error:
+                connection.close()
+                raise
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for one statement.
+
+        Raises:
+            StoreError: If the file cannot be read, or others do not let go of the connection.
+        """
+        if self._process != os.getpid():
+            self._after_fork()
+        lock = self._lock
+        if not lock.acquire(timeout=self._busy_timeout):
+            raise StoreError(f"sqlite store {str(self.path)!r}: other threads do not let go of it")
+        try:
+            if self._connection is None:
+                self._connection = self._prepare()
+            yield self._connection
+        except sqlite3.Error as error:
+            # Whatever state it is in, a new one is in a better.
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+            raise self.failed(error) from error
+        finally:
+            lock.release()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that nobody else writes beside.
+
+        Raises:
+            StoreError: As `reading`, or if others do not let go of the file. Nothing was written.
+        """
+        with self.reading() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """What `work` answers, without blocking the event loop.
+
+        Raises:
+            StoreError: What `work` raises; or if those before it took so long that it would wait
+                for longer than anybody may.
+        """
+        until = time.monotonic() + self._busy_timeout
+
+        def in_time() -> T:
+            if time.monotonic() > until:
+                raise StoreError(f"sqlite store {str(self.path)!r}: too many wait for it")
+            return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread(), in_time)
+
+    def failed(self, error: sqlite3.Error) -> StoreError:
+        """What to raise instead of an error of SQLite's."""
+        return StoreError(f"sqlite store {str(self.path)!r}: {error}")
+
+    def close(self) -> None:
+        """Close the connection and end the thread."""
+        with self._starting:
+            executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown()
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _thread(self) -> ThreadPoolExecutor:
+        if self._process != os.getpid():
+            self._after_fork()
+        with self._starting:  # never held for long: an event loop comes by here
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(1, thread_name_prefix="firedoor-sqlite")
+            return self._executor
+
+    def _after_fork(self) -> None:
+        if self._connection is not None:
+            _INHERITED.append(self._connection)
+        self._lock = threading.Lock()
+        self._starting = threading.Lock()
+        self._connection = None
+        self._executor = None
+        self._process = os.getpid()

@@ -1,0 +1,121 @@
+"""What only a file can do: be locked by somebody, be no database, be gone."""
+
+import asyncio
+import contextlib
+import sqlite3
+
+import pytest
+
+from firedoor.core.budget import Balance, Line
+from firedoor.errors import ConfigurationError, StoreError
+from firedoor.stores import open_store
+from firedoor.stores.sqlite import SQLiteStore
+
+
+def line(amount=10):
+    return Line("day", 100, amount, 1, 4e9)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state.db"
+
+
+@pytest.fixture
+def store(path):
+    with contextlib.closing(SQLiteStore(path, busy_timeout=0.05)) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Somebody else writes, and does not come to an end."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+class TestALock:
+    def test_is_not_waited_for_without_end(self, store, path):
+        store.reserve("a", [line()], 60)
+        with locked(path):
+            for _ in range(2):
+                with pytest.raises(StoreError, match="locked"):
+                    store.reserve("b", [line()], 60)
+            with pytest.raises(StoreError, match="locked"):
+                store.settle([("a", [4])])
+        assert store.settle([("a", [4])]) == ((Balance(4, 0),),)
+
+    async def test_is_waited_for_by_all_tasks_together(self, store, path):
+        """They queue for one thread, but none waits for longer than the first."""
+
+        async def ask(n):
+            try:
+                await store.areserve(f"h{n}", [line(1)], 60)
+            except StoreError as error:
+                return str(error)
+
+        with locked(path):
+            said = await asyncio.gather(*(ask(n) for n in range(200)))
+        assert all(said)
+        # Asked one by one, each would have found the lock, and so waited for it.
+        assert sum("locked" in one for one in said) <= 5
+        assert sum("too many wait" in one for one in said) >= 195
+        assert await ask("last") is None
+
+    def test_does_not_keep_readers_out(self, store, path):
+        store.publish("space", "one", "text", 60)
+        with locked(path):
+            assert store.members("space") == {"one": "text"}
+            assert store.board() == (0, "")
+
+
+class TestAFile:
+    def test_that_is_no_database_any_more(self, store, path):
+        """It is away while it is unreadable, and there again with what it held before."""
+        store.reserve("a", [line()], 60)
+        store.close()
+        before = path.read_bytes()
+        path.write_bytes(b"no database " * 1000)
+        with pytest.raises(StoreError, match="not a database"):
+            store.reserve("b", [line()], 60)
+        path.write_bytes(before)
+        assert store.reserve("b", [line()], 60).balances == (Balance(0, 20),)
+
+    def test_that_is_full(self, store):
+        """What cannot be written changes nothing, and what is there can be read."""
+        store.reserve("a", [line()], 60)
+        with store._file.reading() as sql:
+            (pages,) = sql.execute("PRAGMA page_count").fetchone()
+            sql.execute(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(StoreError, match="full"):
+            for n in range(10_000):
+                store.publish("space", str(n), "text" * 1000, 60)
+        assert store.balances(["day"]) == (Balance(0, 10),)
+
+    def test_of_a_version_before(self, path):
+        """Tables that came later are made in a file that is there already."""
+        old = sqlite3.connect(path)
+        old.execute(
+            "CREATE TABLE firedoor_board"
+            " (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL, text TEXT NOT NULL)"
+        )
+        old.execute("INSERT INTO firedoor_board VALUES (1, 7, 'switches')")
+        old.commit()
+        old.close()
+        with contextlib.closing(SQLiteStore(path)) as store:
+            assert store.board() == (7, "switches")
+            assert store.reserve("a", [line()], 60).held
+
+    @pytest.mark.parametrize("name", ["missing/state.db", "."])
+    def test_that_cannot_be_made(self, tmp_path, name):
+        with pytest.raises(ConfigurationError, match="cannot be used"):
+            open_store(f"sqlite:///{tmp_path}/{name}")
+
+    def test_that_is_not_named(self):
+        with pytest.raises(ConfigurationError, match="name a file after three slashes"):
+            open_store("sqlite://host/state.db")
