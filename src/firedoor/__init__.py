@@ -23,7 +23,7 @@ from firedoor.errors import (
     StoreError,
     UnknownIncident,
 )
-from firedoor.incidents import actions, alerts, runbooks
+from firedoor.incidents import actions, alerts, notify, runbooks
 from firedoor.incidents.alert import Alert, Journey
 from firedoor.incidents.book import Incident, Incidents
 from firedoor.incidents.runbooks import RollbackOption, Runbook, SeverityCriteria
@@ -119,6 +119,7 @@ __all__ = [
     "alerts",
     "current_attempt",
     "current_request",
+    "notify",
     "policies",
     "rules",
     "runbooks",

@@ -3,13 +3,9 @@
 import pytest
 
 from firedoor.ledger import open_ledger
-from support.postgres import postgres
+from support.postgres import postgres_server
 
-
-@pytest.fixture(scope="session")
-def postgres_server():
-    with postgres() as server:
-        yield server
+__all__ = ["postgres_server"]
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import pytest
+
 
 @contextlib.contextmanager
 def postgres():
@@ -30,19 +32,36 @@ class Postgres:
 
     def database(self):
         """The URL of a new database."""
-        import psycopg
-
         name = f"t{uuid.uuid4().hex}"
-        with psycopg.connect(self.uri, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+        self.command(f"CREATE DATABASE {name}")
         return urlunsplit(urlsplit(self.uri)._replace(path=f"/{name}"))
 
     def drop_connections(self):
         """End every other connection, as a restart of the server does."""
+        self.command(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+
+    @contextlib.contextmanager
+    def away(self, url):
+        """While it lasts, nobody gets into the database, and those who were in it are out."""
+        name = urlsplit(url).path[1:]
+        self.command(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        self.drop_connections()
+        try:
+            yield
+        finally:
+            self.command(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+    def command(self, statement):
         import psycopg
 
         with psycopg.connect(self.uri, autocommit=True) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-            )
+            connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    with postgres() as server:
+        yield server
