@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import threading
-import warnings
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -14,9 +13,8 @@ import firedoor as fd
 from firedoor.incidents.notify import Apprise, Log, Message, Notifier, Webhook
 from firedoor.testing import FakeClock
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of modules that apprise imports
-    import apprise  # noqa: F401
+# Of modules that apprise imports, when it first needs them.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 MESSAGE = Message("opened", "SEV2 INC-1", "Do first: x", "INC-1", "SEV2", {"journey": "help"})
 
