@@ -14,10 +14,15 @@ from opentelemetry.trace import TracerProvider, get_tracer_provider
 
 from firedoor.clock import SYSTEM_CLOCK, Clock
 from firedoor.config import Breaker, Budget, Canned, Hedge, Limiter, LoopGuard, Tier
+from firedoor.core.runbook import Runbook
 from firedoor.core.spending import Rule
 from firedoor.errors import ConfigurationError
 from firedoor.extraction import Extractors
+from firedoor.incidents.alert import Alert
+from firedoor.incidents.book import Incidents
+from firedoor.incidents.desk import Desk
 from firedoor.incidents.signals import Signals
+from firedoor.incidents.watch import Transition
 from firedoor.policies import Chain, Policy, policy
 from firedoor.privacy import Redactor
 from firedoor.records import Decision
@@ -62,6 +67,8 @@ class Firedoor:
         service: The application's name, on every decision.
         state: Where switches live: `memory://` in this process, `sqlite:///path` for the processes
             of one host, `redis://...` for a fleet. Environment: `FIREDOOR_STATE`.
+        ledger: Where incidents are kept: `memory://` in this process, `sqlite:///path`,
+            `postgresql://...`. Environment: `FIREDOOR_LEDGER`.
         capture: Whether texts are kept on decisions: `none`, or `redacted` (after every string
             has passed the detectors). Environment: `FIREDOOR_CAPTURE`.
         redactor: What every string passes before it leaves. None: all default detectors, and a
@@ -78,6 +85,7 @@ class Firedoor:
         budgets: What all model calls of the door may spend together.
         prices: Of models, by name, in US dollars per million tokens: `fd.Price(input, output)` or
             a pair. They come before the table of genai-prices (extra `prices`).
+        runbooks: In the place of the default runbooks of their classes.
         loop_guard: When a request goes in circles. None: only `max_calls=` of tools is counted.
         lease: Seconds that what running calls hold of shared budgets binds after their process was
             killed. Holds are renewed while their calls run.
@@ -91,6 +99,7 @@ class Firedoor:
         service: str,
         *,
         state: str | None = None,
+        ledger: str | None = None,
         capture: Literal["none", "redacted"] | None = None,
         redactor: Redactor | None = None,
         tracer_provider: TracerProvider | None = None,
@@ -102,6 +111,7 @@ class Firedoor:
         budgets: Sequence[Budget] = (),
         prices: Mapping[str, Any] | None = None,
         loop_guard: LoopGuard | None = None,
+        runbooks: Sequence[Runbook] | None = None,
         lease: float = LEASE,
     ) -> None:
         if not str(service).strip():
@@ -152,6 +162,7 @@ class Firedoor:
         )
         runtime.listeners.append(self._signals.record)
         runtime.request_listeners.append(self._signals.record_request)
+        self._desk = Desk(runtime, self._signals, store=store, ledger=ledger, runbooks=runbooks)
         self._thresholds: list[Callable[[Threshold], object]] = []
         self._rules = self._declare(budgets)
         self._presence = None if store is None else Presence(runtime, store)
@@ -356,6 +367,7 @@ class Firedoor:
             self._runtime.breakers.declare(route.id, breaker)
         if limiter is not None:
             self._runtime.limiters.declare(route.id, limiter)
+        self._runtime.known(route)
         return Guard(route)
 
     def request(
@@ -414,6 +426,30 @@ class Firedoor:
         """What users meet, as windowed figures: read them, add some, tell what decisions cannot."""
         return self._signals
 
+    @property
+    def incidents(self) -> Incidents:
+        """What went wrong: the open ones, and what became of those before."""
+        return self._desk.book
+
+    def watch(self, alerts: Iterable[Alert]) -> None:
+        """Watch alerts: what fires becomes an incident, and its first action is taken.
+
+        May be called again with more. From the first call on a thread looks once a second; on a
+        clock of your own the end of a call looks, at most once a second, and `evaluate` does.
+
+        Args:
+            alerts: `fd.alerts.defaults(...)`, or alerts of your own.
+
+        Raises:
+            ConfigurationError: If a name is used twice, a signal does not exist, or a rule cannot
+                judge it.
+        """
+        self._desk.watch(alerts)
+
+    def evaluate(self) -> tuple[Transition, ...]:
+        """Look at every alert now, and act; answers those that changed their state."""
+        return self._desk.evaluate()
+
     def snapshot(self) -> dict[str, Any]:
         """Every gate's state, as plain data."""
         runtime = self._runtime
@@ -422,6 +458,7 @@ class Firedoor:
             "switches": [asdict(switch) for switch in runtime.switches.active()],
             "budgets": {} if runtime.budgets is None else runtime.budgets.snapshot(),
             "signals": self._signals.snapshot(runtime.now()),
+            **self._desk.snapshot(),
         }
 
     # Extension -----------------------------------------------------------------------------
@@ -458,6 +495,7 @@ class Firedoor:
         self._runtime.settle()
         if self._runtime.budgets is not None:
             self._runtime.budgets.accounts.flush()
+        self._desk.flush()
         spans, metrics, logs = self._providers
         for provider in (spans or get_tracer_provider(), metrics or get_meter_provider(), logs):
             force_flush = getattr(provider, "force_flush", None)
@@ -471,6 +509,7 @@ class Firedoor:
         """End the streams that are still open as abandoned. The guarded functions go on working."""
         self._runtime.settle()
         self._runtime.close_streams()
+        self._desk.close()
         if self._runtime.budgets is not None:
             self._runtime.budgets.accounts.close()
         self._runtime.switches.close()

@@ -96,6 +96,7 @@ class ActionRecord:
         step: Its place on the ladder: 0 is the alert's first action.
         target: What it writes to, as in `alias:gpt-5`; one automatic writer per target.
         parameters: Its fields, as plain values.
+        touches: Whom it touches: `journeys`, `routes`, `share` of requests, and a `text`.
         alert: The alert it answers.
         requested_at: When it was decided on.
         approved_by: Who let it go on, where somebody had to.
@@ -119,6 +120,7 @@ class ActionRecord:
     step: int = 0
     target: str = ""
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    touches: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     alert: str | None = None
     requested_at: float = 0.0
     approved_by: str | None = None

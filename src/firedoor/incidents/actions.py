@@ -32,6 +32,7 @@ from firedoor.policies.base import Strictness
 from firedoor.types import RouteKind
 
 __all__ = [
+    "CUTS",
     "Action",
     "ActionContext",
     "BlastRadius",
@@ -613,6 +614,10 @@ _KINDS: Final[Mapping[str, type[Action]]] = {
         Notify,
     )
 }
+
+
+CUTS: Final = frozenset(name for name, kind in _KINDS.items() if kind.cuts)
+"""Kinds of action after which a signal cannot tell whether users would be well without it."""
 
 
 def build(data: Mapping[str, Any]) -> Action:

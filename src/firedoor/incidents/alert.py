@@ -39,6 +39,8 @@ class Alert:
         then: Actions to go on with, one after the other, if the first does not help. Empty: those
             of the runbook.
         each: One alert for every `journey`, `route` or `alias` that the signal is seen on.
+        critical: Whether users are stopped when the journey does not work: the same share of
+            requests is more severe then, and load is shed elsewhere.
         why: A few words for the evidence: what the signal means to users.
     """
 
@@ -55,6 +57,7 @@ class Alert:
     keep: float = Field(default=300.0, ge=0, allow_inf_nan=False, kw_only=True)
     then: tuple[Any, ...] = Field(default=(), kw_only=True)
     each: Literal["journey", "route", "alias"] | None = Field(default=None, kw_only=True)
+    critical: bool = Field(default=False, kw_only=True)
     why: str = Field(default="", kw_only=True)
 
     def check(self) -> None:

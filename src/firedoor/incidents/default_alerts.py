@@ -61,7 +61,10 @@ def defaults(
     found: list[Alert] = []
     for name, journey in (journeys or {"": Journey()}).items():
         _check(name, journey, journeys)
-        found += [_alert(alert, name or None, mode) for alert in _of_journey(journey)]
+        found += [
+            _alert(alert | {"critical": journey.critical}, name or None, mode)
+            for alert in _of_journey(journey)
+        ]
     found += [_alert(alert, None, mode) for alert in _of_door()]
     return found
 

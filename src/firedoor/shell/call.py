@@ -602,6 +602,11 @@ class Call:
                 record.degraded = True
                 if record.outcome is Outcome.ANSWERED:
                     record.outcome = Outcome.DEGRADED
+        if runtime.incident_of is not None:
+            try:
+                record.incident_id = runtime.incident_of(record.journey, record.route)
+            except Exception as error:
+                runtime.internal("monitor", error)
         decision = self.decision = record.freeze()
         if self.span is not None:
             try:

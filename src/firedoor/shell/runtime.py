@@ -26,12 +26,16 @@ from firedoor.telemetry.recorder import Recorder
 if TYPE_CHECKING:
     from firedoor.core.loop_guard import LoopLimits
     from firedoor.shell.budgets import Budgets
+    from firedoor.shell.route import Route
     from firedoor.shell.scope import Request
     from firedoor.shell.watch import Watch
 
 __all__ = ["REDACTION_FAILED", "Runtime"]
 
 REDACTION_FAILED = "<redaction_failed>"
+
+_MOST_ROUTES = 1_000
+"""A block names its route on every use, and may be given any name."""
 
 
 class Runtime:
@@ -77,6 +81,9 @@ class Runtime:
         self.retries = Retries()
         self.workers = Workers(clock)
         self.listeners: list[Callable[[Decision], object]] = []
+        self.routes: dict[str, Route] = {}
+        self.incident_of: Callable[[str | None, str], str | None] | None = None
+        """Answers the id of the incident in force for a call; set where alerts are watched."""
         self.request_listeners: list[Callable[[Request], object]] = []
         self.streams: weakref.WeakSet[Watch] = weakref.WeakSet()
         self.service = service
@@ -84,6 +91,11 @@ class Runtime:
         self.ending = endings.of
         self.told = endings.told
         self._armed = False
+
+    def known(self, route: Route) -> None:
+        """Remember a route by its id: actions work out their targets from what there is."""
+        if route.id in self.routes or len(self.routes) < _MOST_ROUTES:
+            self.routes[route.id] = route
 
     def clean(self, text: str, found: dict[str, int] | None = None) -> str:
         """`text` as it may leave the process; everything of it is hidden if that cannot be told."""

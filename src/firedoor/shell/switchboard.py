@@ -131,6 +131,13 @@ class Switchboard(BoardKeeper):
         """The known-good sets by name, oldest first."""
         return dict(self._view().known_good)
 
+    def find(self, switch_id: str) -> Switch | None:
+        """The switch with this id, if it is set: in force, or hidden by a restore above it."""
+        found = self._view().settled(self._now()).find(switch_id)
+        if found is not None:
+            return found
+        return next((s for s in self.active() if s.id == switch_id), None)
+
     def restored(self) -> Switch | None:
         """The restore in force, if there is one: what to revert to undo it."""
         now = self._now()
