@@ -64,6 +64,7 @@ class Call:
         "request",
         "route",
         "runtime",
+        "said",
         "span",
         "started",
         "started_ns",
@@ -110,6 +111,7 @@ class Call:
                 route.clean_alias if alias is route.alias else runtime.clean(alias, self.found)
             )
         self.beside: Any = None
+        self.said: Any = None
         self.depth: int | None = None
         self.refusal: Denied | None = None
         self.switched: Resolution | None = None
@@ -167,6 +169,7 @@ class Call:
         call.model = route.alias
         call.ladder = None
         call.beside = None
+        call.said = None
         call.depth = None
         call.refusal = None
         call.arguments = {}
@@ -619,6 +622,11 @@ class Call:
             runtime.publish(decision, self.request)
         except Exception as error:
             runtime.internal("publish", error)
+        if runtime.witness is not None:
+            try:
+                runtime.witness.ended(self, decision)
+            except Exception as error:
+                runtime.internal("checks", error)
 
     def account(
         self, attempt: Attempt, usage: Usage | None, *, well: bool, error: BaseException | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from firedoor.extraction import Extract
+from firedoor.extraction.refusals import refusal_in
 from firedoor.extraction.words import FINISH
 from firedoor.shell.captured import captured
 from firedoor.types import Outcome, RouteKind, Source, ToolCall
@@ -27,8 +28,11 @@ def read(call: Call, result: Any) -> None:
         fill(call, extractors.extract(result))
     elif kind is RouteKind.RETRIEVAL:
         fill(call, extractors.extract_retrieval(result, MAX_SOURCES))
-    elif call.runtime.capture == "redacted":
-        call.record.output_text = captured(result, call.runtime.redactor, call.found)
+    else:
+        if call.runtime.witness is not None:
+            call.said = extractors.extract_tool(result).text
+        if call.runtime.capture == "redacted":
+            call.record.output_text = captured(result, call.runtime.redactor, call.found)
 
 
 def fill(call: Call, extract: Extract) -> None:
@@ -67,6 +71,16 @@ def fill(call: Call, extract: Extract) -> None:
     if extract.refusal is not None:
         record.refusal = extract.refusal
         record.outcome = Outcome.REFUSED
+    elif extract.text and record.kind is RouteKind.LLM and not extract.tool_calls:
+        # The last layer. A model that asks for a tool goes on, whatever it says meanwhile.
+        told = refusal_in(extract.text)
+        if told == "full":
+            record.refusal = "text"
+            record.outcome = Outcome.REFUSED
+        elif told is not None:
+            record.partial_refusal = True
+    if call.runtime.witness is not None:
+        call.said = extract.text if record.kind is RouteKind.LLM else extract
     if extract.unknown is not None:
         record.notes = (*record.notes, clean(extract.unknown, found))
         call.runtime.recorder.unknown_shape(call.route.id)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from firedoor.shell.route import Route
     from firedoor.shell.scope import Request
     from firedoor.shell.watch import Watch
+    from firedoor.shell.witness import Listener, Witness
 
 __all__ = ["REDACTION_FAILED", "Runtime"]
 
@@ -85,6 +86,8 @@ class Runtime:
         self.incident_of: Callable[[str | None, str], str | None] | None = None
         """Answers the id of the incident in force for a call; set where alerts are watched."""
         self.request_listeners: list[Callable[[Request], object]] = []
+        self.witness: Witness | None = None
+        self.feedback: Listener | None = None
         self.streams: weakref.WeakSet[Watch] = weakref.WeakSet()
         self.service = service
         endings = Endings(redactor, clean=self.clean, on_fault=self.internal)

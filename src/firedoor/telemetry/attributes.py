@@ -70,6 +70,8 @@ def call_attributes(
             attributes[names.TOOL_CALLS] = _listing(map(_tool_call, record.tool_calls))
         if record.refusal is not None:
             attributes[names.REFUSAL] = record.refusal
+        elif record.partial_refusal:
+            attributes[names.PARTIAL_REFUSAL] = True
     elif kind is RouteKind.RETRIEVAL:
         _retrieved(attributes, record)
     else:
