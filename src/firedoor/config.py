@@ -111,12 +111,15 @@ class Canned:
             where the shape is known; a callable is called with the call's own arguments.
         shape: What to make of a string: the string itself (`plain`), or a real response object
             of the `openai` or `anthropic` SDK. None: `plain`.
+        stream: Whether the caller expects a stream of it. None: where the call says `stream=`,
+            that; else what the route has returned before, and a single value if that was nothing.
     """
 
     response: Any
     shape: Literal["plain", "openai.chat", "openai.responses", "anthropic.messages"] | None = Field(
         default=None, kw_only=True
     )
+    stream: bool | None = Field(default=None, kw_only=True)
 
 
 @declarative

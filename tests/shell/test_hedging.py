@@ -217,6 +217,26 @@ class TestAsync:
         assert [a.outcome for a in decision.attempts] == ["cancelled", "answered"]
         assert decision.outcome == "answered"
 
+    async def test_a_loser_is_charged_the_prompt_that_it_read(
+        self, make_door, provider, gate, seen
+    ):
+        """It is cancelled before it tells what it used; it was asked what the winner was asked."""
+        provider.on("big", Reply("Late.", hold=gate), Reply("From the second."))
+        client = provider.async_openai()
+        door = make_door(prices={"big": fd.Price(1_000_000, 2_000_000)})
+
+        @hedged(door, after=0.1)
+        async def answer(*, model):
+            return await client.chat.completions.create(model=model, messages=QUESTION)
+
+        await answer()
+        (decision,) = seen.decisions
+        loser, winner = decision.attempts
+        assert loser.usage == fd.Usage(12, 0, certainty="at_least")
+        assert loser.cost_usd == 12
+        assert decision.cost_usd == loser.cost_usd + winner.cost_usd
+        assert decision.cost_certainty == "at_least"
+
 
 class TestSync:
     def test_the_second_wins_and_the_first_is_left_behind(self, make_door, provider, gate, seen):

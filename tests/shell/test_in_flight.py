@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.chat import ChatCompletionChunk
 
 import firedoor as fd
 from firedoor.core.sentence import LONGEST, Sentence
@@ -153,6 +154,90 @@ class TestWishes:
         door.switches.disable("llm:answer", reason="wrong", actor="me", in_flight="cut")
         assert list(stream) == []
         assert closed == ["big"]
+
+
+class TestBeforeTheFirstContent:
+    """Nothing was shown yet: the user gets the safe response, not an empty answer."""
+
+    OFF = {"reason": "wrong", "actor": "me"}  # noqa: RUF012
+
+    def guard(self, door, **options):
+        tiers = [fd.Tier("big"), fd.Tier("small"), fd.Canned("Sorry.", shape="openai.chat")]
+        return door.llm("answer", tiers=tiers, **options)
+
+    def chunk(self, text):
+        return ChatCompletionChunk.model_validate(
+            {
+                "id": "c",
+                "created": 0,
+                "model": "big",
+                "object": "chat.completion.chunk",
+                "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}],
+            }
+        )
+
+    def silent(self, door, target="llm:answer", wish="cut"):
+        """Chunks without content, between which a switch is set."""
+        yield self.chunk("")
+        door.switches.disable(target, in_flight=wish, **self.OFF)
+        yield self.chunk("")
+        yield self.chunk(TEXT)
+
+    @pytest.mark.parametrize("wish", ["cut", "drain"])
+    def test_the_safe_response_comes_instead(self, door, seen, wish):
+        @self.guard(door)
+        def answer(*, model):
+            return self.silent(door, wish=wish)
+
+        assert reading(answer(), None) == "Sorry."
+        (decision,) = seen.decisions
+        assert (decision.outcome, decision.tier) == ("canned", 2)
+        assert decision.switches == tuple(switch.id for switch in door.switches.active())
+        cut, canned = decision.attempts
+        assert (cut.outcome, cut.error_type) == ("cancelled", "switched_off")
+        assert canned.outcome == "canned"
+
+    async def test_of_an_async_stream_too(self, door, seen):
+        @self.guard(door)
+        async def answer(*, model):
+            async def chunks():
+                for chunk in self.silent(door, "model:big"):
+                    yield chunk
+
+            return chunks()
+
+        assert await areading(await answer(), None) == "Sorry."
+        assert seen.decisions[0].outcome == "canned"
+
+    def test_through_the_output_policies(self, door, seen):
+        """What is prepared is screened like anything else that goes out."""
+
+        @self.guard(door, policies=[fd.policies.Regex("[Ss]orry", on="output", action="redact")])
+        def answer(*, model):
+            return self.silent(door)
+
+        assert "Sorry" not in reading(answer(), None)
+        assert seen.decisions[0].outcome == "canned"
+
+    def test_the_end_stays_the_end(self, door):
+        @self.guard(door)
+        def answer(*, model):
+            return self.silent(door)
+
+        stream = answer()
+        assert reading(stream, None) == "Sorry."
+        door.switches.disable("llm:*", in_flight="cut", **self.OFF)
+        for _ in range(2):
+            with pytest.raises(StopIteration):
+                next(stream)
+
+    def test_without_a_safe_response_it_ends_without_one(self, door, seen):
+        @door.llm("answer", tiers=[fd.Tier("big"), fd.Tier("small")])
+        def answer(*, model):
+            return self.silent(door)
+
+        assert reading(answer(), None) == ""
+        assert seen.decisions[0].error_type == "switched_off"
 
 
 def drained(pieces):

@@ -55,6 +55,7 @@ class Call:
         "decision",
         "depth",
         "found",
+        "given",
         "ladder",
         "model",
         "previous",
@@ -79,6 +80,7 @@ class Call:
         self.decision: Decision | None = None
         self.span: Any = None
         self.found: dict[str, int] = {}
+        self.given: tuple[tuple[Any, ...], Mapping[str, Any]] = ((), {})
         self._begun = False
         self._open = [True]  # taken by whoever finishes first: list.pop is atomic
         previous = self.previous = get_current()
@@ -481,6 +483,17 @@ class Call:
             self.runtime.internal("ladder", fault)
             return False
 
+    def stream_switched_off(self, attempt: Attempt, ending: Ending) -> bool:
+        """A switch ended a stream before its first content; whether to answer the safe response."""
+        ladder = self.ladder
+        if ladder is None or not self._open:
+            return False
+        try:
+            return ladder.switched_off(attempt, ending)
+        except Exception as fault:
+            self.runtime.internal("ladder", fault)
+            return False
+
     def broken(self, error: BaseException) -> Ending:
         """What the break of a stream says of the attempt."""
         if isinstance(error, BrokenStreamError):
@@ -495,13 +508,24 @@ class Call:
             Verdict(f"switch:{name}", VerdictStatus.BLOCKED, reason=str(switch.in_flight)),
         )
 
-    def respond(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, stream: bool) -> Any:
-        """The safe response, when the ladder has come down to it; finishes the call."""
+    def respond(self, *, stream: bool = False) -> Any:
+        """The safe response, when the ladder has come down to it; finishes the call.
+
+        Args:
+            stream: It must be a stream. Else it is one where the call or the tier says so, or
+                where the route has returned one before.
+        """
         ladder = self.ladder
         if ladder is None or ladder.served is None:
             raise AssertionError("a call without an attempt")
+        args, kwargs = self.given
+        canned = ladder.served.tier
+        if not stream:
+            asked = kwargs.get("stream")
+            stream = self.route.streams if canned.stream is None else canned.stream
+            stream = asked if isinstance(asked, bool) else stream
         try:
-            value = respond(ladder.served.tier, args, kwargs, stream=stream)
+            value = respond(canned, args, kwargs, stream=stream)
         except BaseException as error:
             self.fail(error)
             raise
@@ -670,6 +694,11 @@ class Call:
         prices = self.runtime.prices
         price = None if estimate is None else estimate.price
         return priced(usage, price or prices.known(model or self.record.response_model), estimate)
+
+    def cost_of(self, model: str | None, usage: Usage) -> tuple[float | None, CostCertainty]:
+        """What so many tokens cost in US dollars."""
+        micro, certainty = self._priced(model, usage, None)
+        return None if micro is None else micro / 1e6, certainty
 
     def _close_purse(self) -> None:
         """Settle what the call held, and write down what it cost in all."""

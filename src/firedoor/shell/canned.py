@@ -55,18 +55,17 @@ def respond(
     Args:
         canned: The tier.
         args: The call's positional arguments.
-        kwargs: The call's keyword arguments; `stream=True` among them asks for a stream too.
-        stream: The guarded function is a generator function.
+        kwargs: The call's keyword arguments.
+        stream: A stream is expected.
     """
     value: Any = canned.response
     if callable(value):
         value = value(*args, **kwargs)
-    wants_stream = stream or bool(kwargs.get("stream"))
     if canned.shape is None or canned.shape == "plain":
-        return CannedStream([value]) if wants_stream else value
+        return CannedStream([value]) if stream else value
     model = str(kwargs.get("model") or _ID)
     make, pieces = _MAKERS[canned.shape]
-    return CannedStream(pieces(value, model)) if wants_stream else make(value, model)
+    return CannedStream(pieces(value, model)) if stream else make(value, model)
 
 
 class CannedStream:

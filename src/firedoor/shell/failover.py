@@ -39,6 +39,8 @@ class FallbackStream(SyncStream):
             except StopIteration:
                 if watch.early is None and watch.cut_short():
                     self._replace(BrokenStreamError())
+                elif watch.silenced():
+                    self._respond()
                 else:
                     watch.settle()
                     watch.finish()
@@ -93,8 +95,14 @@ class FallbackStream(SyncStream):
                 self._self_step = watch.stepper()
                 self._self_advance = watch.advance(stream)
                 return
+        self._respond()
+
+    def _respond(self) -> None:
+        """The safe response, in the place of a stream."""
+        watch: Watch = self._self_watch
         watch.provisional = watch.deferred = False
-        self._self_held.append(call.respond((), {}, stream=False))
+        self._self_held.clear()
+        self._self_held.extend(watch.call.respond(stream=True))
         self._self_advance = iter(()).__next__
 
 
@@ -116,6 +124,8 @@ class AsyncFallbackStream(AsyncStream):
             except StopAsyncIteration:
                 if watch.early is None and watch.cut_short():
                     await self._replace(BrokenStreamError())
+                elif watch.silenced():
+                    self._respond()
                 else:
                     watch.settle()
                     watch.finish()
@@ -169,6 +179,12 @@ class AsyncFallbackStream(AsyncStream):
                 self.__wrapped__ = stream
                 self._self_advance = watch.async_advance(stream)
                 return
+        self._respond()
+
+    def _respond(self) -> None:
+        """The safe response, in the place of a stream."""
+        watch: Watch = self._self_watch
         watch.provisional = watch.deferred = False
-        self._self_held.append(call.respond((), {}, stream=False))
+        self._self_held.clear()
+        self._self_held.extend(watch.call.respond(stream=True))
         self._self_advance = CannedStream([]).__anext__

@@ -120,6 +120,7 @@ class Guard:
                 return wrapped(*args, **binding.with_model(args, kwargs, route.alias))
             if screens is not None:
                 args, kwargs = screens.enter(call, args, kwargs)
+            call.given = args, kwargs
             again = restart(wrapped, args, kwargs) if call.ladder is not None else None
             for attempt in call:
                 if hedger is not None and call.ladder is not None:
@@ -136,7 +137,7 @@ class Guard:
                     return attempt.take(
                         attempt.screened(run(wrapped, attempt, args, kwargs)), again
                     )
-            return call.respond(args, kwargs, stream=streams)
+            return call.respond(stream=streams)
 
         async def asynchronous(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
             binding = bindings[instance is not None] or bind(wrapped, instance)
@@ -148,6 +149,7 @@ class Guard:
                 return await wrapped(*args, **binding.with_model(args, kwargs, route.alias))
             if screens is not None:
                 args, kwargs = await screens.aenter(call, args, kwargs)
+            call.given = args, kwargs
             again = restart(wrapped, args, kwargs) if call.ladder is not None else None
             async for attempt in call:
                 if hedger is not None and call.ladder is not None:
@@ -165,7 +167,7 @@ class Guard:
                     work = wrapped(*bound, **given)
                     result = await within(runtime.clock, attempt.answer_within, work)
                     return attempt.take(await attempt.ascreened(result), again)
-            return call.respond(args, kwargs, stream=False)
+            return call.respond()
 
         # A generator function returns at once, and what it returns is a stream like any other.
         if inspect.iscoroutinefunction(target):

@@ -17,7 +17,15 @@ from firedoor.shell.fitness import unfit
 from firedoor.shell.pace import shut
 from firedoor.shell.streams import is_value
 from firedoor.shell.switched import model_off
-from firedoor.types import CostCertainty, Fault, Outcome, Usage, Verdict, VerdictStatus
+from firedoor.types import (
+    CostCertainty,
+    Fault,
+    Outcome,
+    Usage,
+    UsageCertainty,
+    Verdict,
+    VerdictStatus,
+)
 
 if TYPE_CHECKING:
     from firedoor.core.snapshot import Resolution
@@ -44,6 +52,7 @@ class Ladder:
     """
 
     __slots__ = (
+        "_beaten",
         "_begun",
         "_call",
         "_flow",
@@ -84,6 +93,7 @@ class Ladder:
         self.standing = False
         self.ledger: list[AttemptRecord] = []
         self.costs: list[tuple[float | None, CostCertainty]] = []
+        self._beaten: list[tuple[Attempt, int]] = []
 
     def step(self) -> Try | Pause | Serve:
         """What to do now.
@@ -199,6 +209,8 @@ class Ladder:
         runtime = self._call.runtime
         ending = LOST if error is None else runtime.ending(error, streaming=True)
         self.note(attempt, ending, runtime.now(), error)
+        if error is None:
+            self._beaten.append((attempt, len(self.costs) - 1))
 
     def won(self, attempt: Attempt) -> None:
         """Of several attempts, this is the one that goes on."""
@@ -310,6 +322,20 @@ class Ladder:
         self._flow.failed(failure, now, retry_in=retry_in)
         return self._flow.over(now) is None
 
+    def switched_off(self, attempt: Attempt, ending: Ending) -> bool:
+        """A switch ended the attempt before anything was shown; whether a safe response is there.
+
+        Nothing else is tried: what else the route may do was decided when the call began.
+        """
+        canned = self._plan.canned
+        if canned is None:
+            return False
+        self.note(attempt, ending, self._call.runtime.now())
+        self.standing = False
+        self.served = Serve(len(self._plan.tiers) - 1, canned)
+        self.ledger.append(AttemptRecord(self.served.index, None, Outcome.CANNED))
+        return True
+
     def committed(self) -> None:
         """The user has seen content."""
         self._flow.committed()
@@ -348,6 +374,22 @@ class Ladder:
                 overrun_s=_overrun(attempt, now - attempt.began),
             )
         )
+        if ending is None and usage is not None and self._beaten:
+            self._charge_beaten(usage)
+
+    def _charge_beaten(self, winner: Usage) -> None:
+        """Say what those who lost to another attempt have used at least: they read the same prompt."""
+        least = Usage(winner.input_tokens, 0, certainty=UsageCertainty.AT_LEAST)
+        if least.input_tokens is None:
+            return
+        for attempt, at in self._beaten:
+            line = attempt.line
+            if line is None or self.ledger[line].usage is not None:
+                continue  # it has told, late
+            usd = self.ledger[line].cost_usd
+            if usd is None:
+                self.costs[at] = usd, _ = self._call.cost_of(attempt.model, least)
+            self.ledger[line] = self.ledger[line]._replace(usage=least, cost_usd=usd)
 
     def tell(self, error: BaseException) -> None:
         """Add the story of the attempts to the exception the application will see."""

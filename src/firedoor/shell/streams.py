@@ -184,4 +184,4 @@ class Pending(Proxy):
             with following:
                 work = restart(following) if restart is not None else None
                 return following.take(await within(clock, following.answer_within, work), restart)
-        return call.respond((), {}, stream=False)
+        return call.respond()

@@ -210,6 +210,8 @@ class Watch:
         """Whether the stream ends here, before its next chunk, since a switch wants it to."""
         if self.early is not None:
             return True
+        if self.call.finished:
+            return False
         try:
             board = self.runtime.switches.snapshot
             wish, switch = newly(self.call, self.attempt, board)
@@ -224,6 +226,15 @@ class Watch:
             self.runtime.internal("switches", error)
             return False
         self._leave()
+        return True
+
+    def silenced(self) -> bool:
+        """Whether a switch ended the stream before it said anything, and the safe response is due."""
+        if self.early is not _SWITCHED_OFF or self.first is not None:
+            return False
+        if not self.call.stream_switched_off(self.attempt, self.early):
+            return False
+        self.early = None
         return True
 
     def _leave(self) -> None:
@@ -323,7 +334,10 @@ class Watch:
             canned = None if plan is None else plan.canned
             if ending.fault is not Fault.TARGET or canned is None or text_of(self.last) is None:
                 return None
-            said = canned.response() if callable(canned.response) else canned.response
+            args, kwargs = call.given
+            said = (
+                canned.response(*args, **kwargs) if callable(canned.response) else canned.response
+            )
             chunk = replace_text(self.last, str(said))
         except Exception as fault:
             self.runtime.internal("stream", fault)
