@@ -21,6 +21,7 @@ from firedoor.extraction import Extractors
 from firedoor.incidents.alert import Alert
 from firedoor.incidents.book import Incidents
 from firedoor.incidents.desk import Desk
+from firedoor.incidents.fleet import Fleet
 from firedoor.incidents.signals import Signals
 from firedoor.incidents.watch import Transition
 from firedoor.policies import Chain, Policy, policy
@@ -160,6 +161,17 @@ class Firedoor:
             lambda: runtime.time_ns() / 1e9,
             on_fault=lambda error: runtime.internal("signals", error),
         )
+        self._fleet: Fleet | None = None
+        if store is not None and store.shared:
+            self._fleet = Fleet(
+                self._signals,
+                store,
+                service,
+                clock=runtime.clock,
+                on_fault=lambda error: runtime.internal("signals", error),
+            )
+            if runtime.clock is SYSTEM_CLOCK:  # on another clock, `flush` is when they meet
+                self._signals.on_turn = self._fleet.arm
         runtime.listeners.append(self._signals.record)
         runtime.request_listeners.append(self._signals.record_request)
         self._desk = Desk(runtime, self._signals, store=store, ledger=ledger, runbooks=runbooks)
@@ -493,6 +505,8 @@ class Firedoor:
         Blocks until they have: for the end of a script or a test, not for a request's path.
         """
         self._runtime.settle()
+        if self._fleet is not None:
+            self._fleet.exchange()
         if self._runtime.budgets is not None:
             self._runtime.budgets.accounts.flush()
         self._desk.flush()
@@ -515,6 +529,8 @@ class Firedoor:
         self._runtime.switches.close()
         if self._presence is not None:
             self._presence.close()
+        if self._fleet is not None:
+            self._fleet.close()
         if self._store is not None:
             self._store.close()
 

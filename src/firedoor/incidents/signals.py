@@ -8,9 +8,11 @@ or the next reader takes in.
 from __future__ import annotations
 
 import math
+import os
 import threading
+import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from firedoor.core.cells import Cell, Key
@@ -34,6 +36,7 @@ from firedoor.core.tallies import (
     lane,
     request_tally,
 )
+from firedoor.core.telling import RECENT, cells_of, slots_of, told_cells, told_slots
 from firedoor.errors import ConfigurationError
 from firedoor.incidents.windows import Reader, onset
 from firedoor.records import Decision
@@ -98,7 +101,11 @@ class Signals:
         self._pending: deque[tuple[Callable[[Any, float], None], Any, float]] = deque()
         self._tallies = Tallies()
         self._ring = Ring(began + self._ahead, cells)
-        self._turn = self._ring.turn
+        self._turn = -math.inf
+        self._told: dict[float, str] = {}
+        self._heard: dict[str, dict[float, str]] = {}
+        self.on_turn: Callable[[], object] | None = None
+        """Called as a new slot begins, about every ten seconds; holds the lock: be quick."""
         self._open: dict[tuple[object, ...], Cell] = {}
         self._known: dict[tuple[object, ...], Key] = {}
         self._swept = -math.inf
@@ -109,6 +116,11 @@ class Signals:
         self._recorded = 0
         self._lost = 0
         self._overflowed = 0
+        _ALL.add(self)
+
+    def _own_lock(self) -> None:
+        """A forked process has no thread that could give the lock back."""
+        self._lock = threading.Lock()
 
     # Recording -----------------------------------------------------------------------------
 
@@ -196,7 +208,7 @@ class Signals:
         if at >= self._turn:
             self._advance(at)
         while self._untidy:
-            self._untidy = self._ring.tidy(at, 4_096)
+            self._tidy(at, 4_096)
         return at
 
     def _advance(self, at: float) -> None:
@@ -205,10 +217,17 @@ class Signals:
         self._turn = self._ring.turn
         self._open = {}
         self._untidy = True
-        if len(self._known) >= self._most and at - self._swept > _SWEEP:
-            self._swept = at
-            alive = self._ring.keys(lambda _: True)
-            self._known = {place: key for place, key in self._known.items() if key in alive}
+        if self.on_turn is not None:
+            self.on_turn()
+
+    def _tidy(self, at: float, most: int) -> None:
+        """Fold what has grown old; when that is done, make room for new places."""
+        self._untidy = self._ring.tidy(at, most)
+        if self._untidy or len(self._known) < self._most or at - self._swept < _SWEEP:
+            return
+        self._swept = at
+        alive = self._ring.keys(lambda _: True)
+        self._known = {place: key for place, key in self._known.items() if key in alive}
 
     def _cell(self, kind: str, place: tuple[Any, ...]) -> Cell:
         """The open cell of a place, by journey, route, alias and whether it is set apart."""
@@ -270,7 +289,7 @@ class Signals:
         if self._custom:
             self._own(cell, decision)
         if self._untidy:
-            self._untidy = self._ring.tidy(at, _TIDY)
+            self._tidy(at, _TIDY)
 
     def _alone(self, decision: Decision, ran: bool) -> None:  # noqa: FBT001
         """A model call outside a request is one by itself."""
@@ -363,6 +382,66 @@ class Signals:
         _add(cell, signal, value)
         if signal.name == "groundedness":
             _add(cell, CATALOGUE["ungrounded_rate"], float(value < UNGROUNDED_BELOW))
+
+    # Fleets --------------------------------------------------------------------------------
+
+    def export(self, since: float = -math.inf) -> str:
+        """What this process counted in the last minute, as text for `absorb` elsewhere.
+
+        Slots are told whole, again and again while they are recent: whoever hears a slot twice, or
+        only the last time, has it right.
+
+        Args:
+            since: Monotonic seconds; slots that began before are left out.
+        """
+        with self._lock:
+            self._take_in_all()
+            slots = [s for s in self._ring.recent(RECENT) if s.start >= since + self._ahead]
+            told = {}
+            for slot in slots:
+                if slot is not slots[-1] and slot.start in self._told:
+                    told[slot.start] = self._told[slot.start]
+                elif slot.cells:
+                    told[slot.start] = told_cells(slot.cells, OTHER)
+            self._told = told
+        return told_slots(told)
+
+    def absorb(self, process: str, text: str) -> int:
+        """Take in what another process counted; how many slots of it were new or had changed.
+
+        What cannot be read is left out and counted as a fault.
+
+        Args:
+            process: Who tells; one name for one process.
+            text: What `export` made there.
+        """
+        try:
+            told = slots_of(text)
+        except Exception as error:
+            self._on_fault(error)
+            return 0
+        taken = 0
+        with self._lock:
+            at = self._take_in_all()
+            before = self._heard.get(process, {})
+            self._heard[process] = told
+            for start, packed in told.items():
+                if before.get(start) == packed:
+                    continue
+                try:
+                    taken += self._ring.told(process, start, cells_of(packed), at)
+                except Exception as error:
+                    self._on_fault(error)
+            self._turn = self._ring.turn
+            self._open = {}
+            self._untidy = True
+        return taken
+
+    def forget(self, living: Iterable[str]) -> None:
+        """Only these processes are still there: what the others said stays, they are forgotten."""
+        names = set(living)
+        with self._lock:
+            self._heard = {name: told for name, told in self._heard.items() if name in names}
 
     # The application's own -----------------------------------------------------------------
 
@@ -595,3 +674,15 @@ def _add(cell: Cell, signal: Signal, value: float) -> None:
         cell.add(signal.figure, float(value >= 0.5))
     else:
         cell.add(signal.figure, value)
+
+
+_ALL: weakref.WeakSet[Signals] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for signals in tuple(_ALL):
+        signals._own_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
