@@ -22,6 +22,7 @@ from firedoor.incidents.alert import Alert
 from firedoor.incidents.book import Incidents
 from firedoor.incidents.desk import Desk
 from firedoor.incidents.fleet import Fleet
+from firedoor.incidents.notify import Sink
 from firedoor.incidents.signals import Signals
 from firedoor.incidents.watch import Transition
 from firedoor.policies import Chain, Policy, policy
@@ -87,6 +88,8 @@ class Firedoor:
         prices: Of models, by name, in US dollars per million tokens: `fd.Price(input, output)` or
             a pair. They come before the table of genai-prices (extra `prices`).
         runbooks: In the place of the default runbooks of their classes.
+        notify: Where messages about incidents go: `fd.notify.Log()`, `fd.notify.Webhook(url)`,
+            `fd.notify.Apprise(urls)`.
         loop_guard: When a request goes in circles. None: only `max_calls=` of tools is counted.
         lease: Seconds that what running calls hold of shared budgets binds after their process was
             killed. Holds are renewed while their calls run.
@@ -113,6 +116,7 @@ class Firedoor:
         prices: Mapping[str, Any] | None = None,
         loop_guard: LoopGuard | None = None,
         runbooks: Sequence[Runbook] | None = None,
+        notify: Sequence[Sink] = (),
         lease: float = LEASE,
     ) -> None:
         if not str(service).strip():
@@ -174,7 +178,14 @@ class Firedoor:
                 self._signals.on_turn = self._fleet.arm
         runtime.listeners.append(self._signals.record)
         runtime.request_listeners.append(self._signals.record_request)
-        self._desk = Desk(runtime, self._signals, store=store, ledger=ledger, runbooks=runbooks)
+        self._desk = Desk(
+            runtime,
+            self._signals,
+            store=store,
+            ledger=ledger,
+            runbooks=runbooks,
+            notify=notify,
+        )
         self._thresholds: list[Callable[[Threshold], object]] = []
         self._rules = self._declare(budgets)
         self._presence = None if store is None else Presence(runtime, store)

@@ -11,7 +11,9 @@ from firedoor.core.runbook import Runbook
 from firedoor.errors import ConfigurationError
 from firedoor.incidents.alert import Alert
 from firedoor.incidents.book import Incidents
+from firedoor.incidents.messages import announce
 from firedoor.incidents.monitor import EVERY, Monitor
+from firedoor.incidents.notify import Notifier, Sink
 from firedoor.incidents.pulse import Pulse
 from firedoor.incidents.signals import Signals
 from firedoor.incidents.watch import Transition
@@ -34,9 +36,10 @@ class Desk:
         store: The state other processes share, where there is one.
         ledger: A URL. None: the environment's `FIREDOOR_LEDGER`, else this process's memory.
         runbooks: In the place of the defaults of their classes.
+        notify: Where messages to people go.
 
     Raises:
-        ConfigurationError: If the ledger cannot be opened, or a runbook is none.
+        ConfigurationError: If the ledger cannot be opened, a runbook is none, or a sink is none.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Desk:
         store: Store | None,
         ledger: str | None,
         runbooks: Sequence[Runbook] | None,
+        notify: Sequence[Sink],
     ) -> None:
         for runbook in runbooks or ():
             if not isinstance(runbook, Runbook):
@@ -63,7 +67,17 @@ class Desk:
             runbooks=runbooks or (),
             on_fault=lambda error: runtime.internal("ledger", error),
         )
-        self._monitor = Monitor(runtime, signals, self.book, store=store)
+        told = runtime.recorder.incidents
+        self._notifier = Notifier(
+            notify,
+            clean=runtime.clean,
+            clock=runtime.clock,
+            on_result=told.notified,
+            on_fault=lambda error: runtime.internal("notify", error),
+        )
+        self.book.subscribe(told.changed)
+        announce(self.book, self._notifier)
+        self._monitor = Monitor(runtime, signals, self.book, store=store, notify=self._notifier.say)
         self._pulse: Pulse | None = None
         if runtime.clock is SYSTEM_CLOCK:
             self._pulse = Pulse(
@@ -90,14 +104,16 @@ class Desk:
         return self._monitor.snapshot()
 
     def flush(self) -> None:
-        """Write what waits for the ledger, if it can be reached."""
+        """Write what waits for the ledger, if it can be reached, and send what is to be told."""
         self._contained(self.book.sync)
+        self._contained(self._notifier.flush)
 
     def close(self) -> None:
         """Look no more, and let go of the ledger. What was done stays in force."""
         if self._pulse is not None:
             self._pulse.stop()
         self._contained(self.book.close)
+        self._contained(self._notifier.close)
 
     def _contained(self, step: Callable[[], object]) -> None:
         try:

@@ -166,6 +166,8 @@ class Monitor:
     def _look(self, now: float) -> tuple[Transition, ...]:
         self._next = now + EVERY
         changed = tuple(self._watch.evaluate(now))
+        for transition in changed:
+            self._tell(transition, now)
         fired = [
             t for t in changed if t.new is AlertState.FIRING and t.old is not AlertState.RECOVERING
         ]
@@ -194,6 +196,25 @@ class Monitor:
             )
         )
         return changed
+
+    def _tell(self, transition: Transition, now: float) -> None:
+        """Count a change of an alert, and say it."""
+        reading = transition.reading
+        try:
+            self._runtime.recorder.incidents.alert_changed(
+                transition.alert.name,
+                str(transition.new),
+                signal=transition.alert.signal,
+                journey=transition.selector.journey,
+                route=transition.selector.route,
+                alias=transition.selector.alias,
+                value=reading.value,
+                baseline=reading.baseline,
+                reason=reading.why,
+                time_ns=int(self._wall(transition.at, now) * 1e9),
+            )
+        except Exception as error:
+            self._fault(error)
 
     def _due(self, now: float) -> bool:
         """Whether to ask a ledger that others write to, though nothing is open here."""
