@@ -14,7 +14,7 @@ def ledger_url(request, tmp_path):
         return "memory://"
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/incidents.db"
-    return request.getfixturevalue("postgres_server").database()
+    return request.getfixturevalue("postgres_server").url()
 
 
 @pytest.fixture
@@ -28,4 +28,4 @@ def ledger(ledger_url):
 def shared_url(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/incidents.db"
-    return request.getfixturevalue("postgres_server").database()
+    return request.getfixturevalue("postgres_server").url()

@@ -6,6 +6,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -292,11 +293,22 @@ def test_a_file_that_is_no_database(tmp_path):
         open_ledger(f"sqlite:///{path}")
 
 
-def test_a_server_that_ends_its_connections_is_asked_again(postgres_server):
-    ledger = open_ledger(postgres_server.database())
+def test_connections_that_broke_while_they_lay_idle_are_made_again(postgres_server):
+    ledger = open_ledger(postgres_server.url())
     ledger.save(incident("INC-1"), expected=0)
-    postgres_server.drop_connections()
-    with pytest.raises(StoreError, match="ledger postgresql://"):
+    for _ in range(2):
+        postgres_server.drop_connections()
+        assert ledger.load("INC-1") is not None
+    ledger.close()
+
+
+def test_a_server_that_is_away_is_said_without_the_password(postgres_server):
+    url = postgres_server.database()
+    ledger = open_ledger(url.replace("postgres:@", "postgres:hunter2@"))
+    ledger.save(incident("INC-1"), expected=0)
+    with postgres_server.away(url), pytest.raises(StoreError, match="ledger postgresql://") as e:
         ledger.load("INC-1")
+    assert isinstance(e.value.__cause__, psycopg.Error)
+    assert "hunter2" not in f"{e.value} {e.value.__cause__}"
     assert ledger.load("INC-1") is not None
     ledger.close()

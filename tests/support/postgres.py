@@ -30,8 +30,14 @@ class Postgres:
         self.server = server
         self.uri = server.get_uri()
 
+    def url(self):
+        """The URL of a schema nobody else has: a database takes hundreds of files."""
+        name = f"t{uuid.uuid4().hex}"
+        self.command(f"CREATE SCHEMA {name}")
+        return f"{self.uri}&options=-csearch_path%3D{name}"
+
     def database(self):
-        """The URL of a new database."""
+        """The URL of a new database, which can be shut."""
         name = f"t{uuid.uuid4().hex}"
         self.command(f"CREATE DATABASE {name}")
         return urlunsplit(urlsplit(self.uri)._replace(path=f"/{name}"))
@@ -54,10 +60,10 @@ class Postgres:
         finally:
             self.command(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
-    def command(self, statement):
+    def command(self, statement, url=None):
         import psycopg
 
-        with psycopg.connect(self.uri, autocommit=True) as connection:
+        with psycopg.connect(url or self.uri, autocommit=True) as connection:
             connection.execute(statement)
 
 

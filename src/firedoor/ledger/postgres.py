@@ -151,10 +151,8 @@ class PostgresLedger:
         if not lock.acquire(timeout=self._timeout):
             raise StoreError(f"ledger {self.name}: other threads do not let go of it")
         try:
-            connection = self._connection
-            if connection is None or connection.closed:
-                connection = self._connection = self._connect()
-            with connection.transaction():
+            with contextlib.ExitStack() as stack:
+                connection = self._begin(stack)
                 yield lambda text, values: connection.execute(_numbered(text), values)
         except (psycopg.Error, UnicodeError) as error:
             # Whatever state it is in, a new one is in a better.
@@ -163,6 +161,20 @@ class PostgresLedger:
             raise StoreError(f"ledger {self.name}: {self._safe(error)}") from cause
         finally:
             lock.release()
+
+    def _begin(self, stack: contextlib.ExitStack) -> psycopg.Connection[Any]:
+        """A connection in a transaction that ends with `stack`."""
+        connection = self._connection
+        if connection is not None:
+            try:
+                stack.enter_context(connection.transaction())
+                return connection
+            except psycopg.OperationalError:
+                # Broken while it lay idle, by a restart or a firewall: nothing was begun on it.
+                self._drop()
+        connection = self._connection = self._connect()
+        stack.enter_context(connection.transaction())
+        return connection
 
     def _migrate(self, connection: psycopg.Connection[Any]) -> None:
         """Bring the schema up to date; of processes that begin at once, one does it."""
