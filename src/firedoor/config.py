@@ -291,6 +291,9 @@ class Limiter:
         min_concurrent: The least an adaptive limit may fall to.
         priority: Journeys from the most to the least important; when the queue is full the least
             important one waiting is shed first. Journeys not named come last.
+        per: What is limited: each `model` of the route by itself, since a model is what saturates
+            and what an adaptive limit learns about; or the whole `route`, whichever model answers,
+            so that a fallback adds no concurrency of its own.
     """
 
     max_concurrent: Count = Field(default=64, kw_only=True)
@@ -299,6 +302,7 @@ class Limiter:
     adaptive: bool = Field(default=False, kw_only=True)
     min_concurrent: Count = Field(default=1, kw_only=True)
     priority: tuple[str, ...] = Field(default=(), kw_only=True)
+    per: Literal["model", "route"] = Field(default="model", kw_only=True)
 
     def check(self) -> None:
         """The floor is not above the ceiling."""

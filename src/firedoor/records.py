@@ -119,6 +119,8 @@ class Decision:
     error_type: str | None = None
     error_fingerprint: str | None = None
     """Keyed hash over the error's type and place, the same for the same failure."""
+    retry_after_s: float | None = None
+    """Seconds after which the same call may pass, as the gate or the provider that stopped it said."""
     refusal: str | None = None
     """The layer that told of a refusal: `stop_reason`, `refusal_block`, `text`."""
     partial_refusal: bool = False

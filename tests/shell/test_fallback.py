@@ -2,6 +2,7 @@
 
 import asyncio
 
+import openai
 import pytest
 
 import firedoor as fd
@@ -172,6 +173,47 @@ class TestRetries:
 
         assert answer().choices[0].message.content
         assert clock.now() >= 7
+
+
+class TestRetryAfter:
+    """The decision says when the same call may pass, whoever said it."""
+
+    def guarded(self, door, client, *more):
+        @door.llm(
+            "answer",
+            tiers=[fd.Tier("gpt-5"), *more],
+            breaker=fd.Breaker(minimum_calls=1, open_for=30.0, jitter=0),
+        )
+        def answer(*, model):
+            return client.chat.completions.create(model=model, messages=QUESTION)
+
+        return answer
+
+    def test_the_providers_word(self, door, provider, seen):
+        provider.script(Failure(429, retry_after=7))
+        with pytest.raises(openai.RateLimitError):
+            self.guarded(door, provider.openai())()
+        assert seen.decisions[0].retry_after_s == 7
+        assert seen.spans[-1].attributes["firedoor.retry_after"] == 7
+
+    def test_the_gates_word(self, door, clock, provider, seen):
+        provider.script(Failure(500))
+        answer = self.guarded(door, provider.openai())
+        with pytest.raises(openai.InternalServerError):
+            answer()
+        clock.advance(10)
+        with pytest.raises(fd.BreakerOpen) as caught:
+            answer()
+        assert [d.retry_after_s for d in seen.decisions] == [None, 20]
+        assert caught.value.decision.retry_after_s == caught.value.retry_after
+
+    def test_where_the_safe_response_was_given_instead(self, door, provider, seen):
+        provider.script(Failure(500))
+        answer = self.guarded(door, provider.openai(), fd.Canned("sorry"))
+        answer()
+        assert answer() == "sorry"
+        assert seen.decisions[1].retry_after_s == 30
+        assert seen.spans[-1].attributes["firedoor.retry_after"] == 30
 
 
 class TestDeadline:

@@ -277,6 +277,22 @@ def test_the_snapshot_is_plain_data():
     assert isinstance(next(iter(limiters)), LiveLimiter)
 
 
+def test_one_limiter_for_every_model_of_a_route():
+    """A fallback adds no concurrency of its own, and a refusal names no model."""
+    limiters = Limiters(FakeClock())
+    limiters.declare("llm:answer", Limiter(max_concurrent=1, per="route"))
+    limiters.declare("llm:draft", Limiter(max_concurrent=1))
+    live = limiters.find("llm:answer", "gpt-5")
+    assert limiters.find("llm:answer", "gpt-5-mini") is live
+    assert limiters.find("llm:draft", "gpt-5") is not limiters.find("llm:draft", "gpt-5-mini")
+    live.acquire(0.0)
+    denied = live.denied(live.acquire(0.0))
+    assert str(denied).startswith("llm:answer runs 1 of 1 calls and none may wait")
+    assert denied.gate == "limiter:llm:answer/*"
+    limiters.declare("llm:answer", Limiter(max_concurrent=1))
+    assert limiters.find("llm:answer", "a") is not limiters.find("llm:answer", "b")
+
+
 def test_threads_share_one_retry_budget():
     retries = Retries(ratio=0.1, minimum=0)
 

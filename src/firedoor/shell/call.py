@@ -532,6 +532,9 @@ class Call:
         self.record.outcome = Outcome.CANNED
         self.record.tier = ladder.served.index
         self.record.fault = ladder.blame()
+        stopped = ladder.denied or ladder.error
+        if stopped is not None:
+            self.record.retry_after_s = self.runtime.retry_after(stopped)
         self._finish(self.runtime.now())
         return value
 
@@ -541,6 +544,7 @@ class Call:
             return
         ended = self.runtime.now()
         self._apply(self.runtime.ending(error))
+        self.record.retry_after_s = self.runtime.retry_after(error)
         self._finish(ended)
         if isinstance(error, Denied) and error.decision is None:
             error.decision = self.decision

@@ -1,4 +1,4 @@
-"""The concurrency limits of a door: one per route and model, waited on by threads and tasks alike.
+"""The concurrency limits of a door, per route and model, waited on by threads and tasks alike.
 
 The lock is held for bookkeeping only. Who waits, waits on something of its own (an event, or a
 future of its own loop), so one limiter serves threads and any number of event loops, and exactly
@@ -20,6 +20,10 @@ from firedoor.shell.targets import Targets
 from firedoor.shell.waiting import within
 
 __all__ = ["Limiters", "LiveLimiter"]
+
+
+WHOLE_ROUTE = "*"
+"""What stands for the model in a limiter of all models of a route."""
 
 
 class _Thread:
@@ -62,7 +66,7 @@ class LiveLimiter:
 
     Attributes:
         route: As in `llm:answer`.
-        model: The real model, after switches.
+        model: The real model, after switches; `*` for all of the route's together.
         config: What it was made with.
     """
 
@@ -135,9 +139,9 @@ class LiveLimiter:
             "outranked": "a more important journey took its place in the queue",
         }[shed.reason]
         hint = "" if shed.retry_after is None else f" Try again in {shed.retry_after:.1f} s."
+        to = "" if self.model == WHOLE_ROUTE else f" to {self.model!r}"
         return Saturated(
-            f"{self.route} runs {load.running} of {load.limit} calls to {self.model!r} "
-            f"and {why}.{hint}",
+            f"{self.route} runs {load.running} of {load.limit} calls{to} and {why}.{hint}",
             gate=f"limiter:{self.route}/{self.model}",
             retry_after=shed.retry_after,
         )
@@ -191,6 +195,17 @@ class Limiters(Targets[Limiter, LiveLimiter]):
             lambda route, model, config: LiveLimiter(route, model, config, clock),
             idle=lambda live: not live.read().running,
         )
+        self._whole: frozenset[str] = frozenset()
+
+    def declare(self, route: str, config: Limiter) -> None:
+        """Say what the limiters of `route` are made from, and whether it has one for all models."""
+        whole = config.per == "route"
+        self._whole = self._whole | {route} if whole else self._whole - {route}
+        super().declare(route, config)
+
+    def find(self, route: str, model: str) -> LiveLimiter | None:
+        """The limiter of a target; see `Targets.find`."""
+        return super().find(route, WHOLE_ROUTE if route in self._whole else model)
 
     def snapshot(self) -> dict[str, dict[str, Any]]:
         """Every limiter as plain data, under `route/model`."""

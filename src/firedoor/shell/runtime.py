@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from firedoor.clock import Clock
+from firedoor.errors import Denied
 from firedoor.extraction import Extractors
+from firedoor.extraction.faults import retry_after
 from firedoor.privacy import Redactor
 from firedoor.records import Decision
 from firedoor.shell.breakers import Breakers
@@ -123,6 +125,14 @@ class Runtime:
         # The last resort must not become the incident.
         with contextlib.suppress(Exception):
             self.recorder.internal_error(seam, error)
+
+    def retry_after(self, error: BaseException) -> float | None:
+        """Seconds after which the call may pass, as a denial or a provider's response says."""
+        try:
+            return error.retry_after if isinstance(error, Denied) else retry_after(error)
+        except Exception as fault:
+            self.internal("extraction", fault)
+            return None
 
     def publish(self, decision: Decision, request: Request | None) -> None:
         """Hand a finished decision to its request and to every listener."""

@@ -56,6 +56,8 @@ def call_attributes(
             attributes[names.FAULT] = record.fault._value_
         if record.error_fingerprint is not None:
             attributes[names.ERROR_FINGERPRINT] = record.error_fingerprint
+        if record.retry_after_s is not None:
+            attributes[names.RETRY_AFTER] = record.retry_after_s
     kind = record.kind
     if kind is RouteKind.LLM:
         if leaf:
@@ -64,6 +66,8 @@ def call_attributes(
                 usage_attributes(attributes, record.usage, convention)
         if record.tier:
             attributes[names.FALLBACK_TIER] = record.tier
+            if record.retry_after_s is not None:
+                attributes[names.RETRY_AFTER] = record.retry_after_s
         if record.chunks is not None:
             _stream(attributes, record)
         if record.tool_calls:
