@@ -19,10 +19,11 @@ def _higher(hits, size, reference, steps=20_000):
     a, b = hits + 0.5, size - hits + 0.5
     c, d = math.ceil(reference.total) + 1, reference.size - reference.total + 0.5
     below = higher = 0.0
-    for step in range(1, steps):
-        x = step / steps
-        higher += _beta_density(x, a, b) * below
-        below += _beta_density(x, c, d) / steps
+    for step in range(steps):
+        x = (step + 0.5) / steps
+        here = _beta_density(x, c, d) / steps
+        higher += _beta_density(x, a, b) * (below + here / 2)
+        below += here
     return higher / steps
 
 

@@ -193,10 +193,6 @@ def _exceeds(few: float, many: float, a: float, b: float) -> float:
     return min(1.0, total)
 
 
-def _log_beta(a: float, b: float) -> float:
-    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
-
-
 def welch(window: Reference, reference: Reference) -> float:
     """Welch's statistic: the difference of two means in standard errors, without equal variances.
 
