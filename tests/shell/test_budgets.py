@@ -343,6 +343,31 @@ class TestWhatIsCharged:
         assert held == 0
         assert 0 < settled < 100
 
+    def test_is_nothing_for_a_call_cancelled_before_it_ran(self, door, seen):
+        """Who only waited for a place has sent nothing."""
+        guarded = self.budgeted(door, limiter=fd.Limiter(max_concurrent=1, max_wait=60.0))
+
+        async def main():
+            gate = asyncio.Event()
+
+            @guarded
+            async def answer(question, *, model):
+                await gate.wait()
+                return chat(model, made=7, given=5)
+
+            first = asyncio.ensure_future(answer("hi"))
+            second = asyncio.ensure_future(answer("hi"))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            second.cancel()
+            await asyncio.gather(second, return_exceptions=True)
+            gate.set()
+            await first
+
+        asyncio.run(main())
+        assert [d.outcome for d in seen.decisions] == ["cancelled", "answered"]
+        assert counters(door, "llm:answer/day-tokens") == (12, 0)
+
     def test_is_bounded_by_the_text_of_an_answer_that_told_nothing(self, door, seen):
         self.budgeted(door)(lambda question, *, model: "twelve bytes")("hi")
         settled, _ = counters(door, "llm:answer/day-tokens")

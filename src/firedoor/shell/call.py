@@ -294,6 +294,7 @@ class Call:
                     ):
                         return attempt
         except BaseException as error:
+            ladder.withdraw()
             self.fail(error)  # cancelled while it waited, if it has not failed already
             raise
         if self.ladder is None:
@@ -329,6 +330,7 @@ class Call:
                     ):
                         return attempt
         except BaseException as error:
+            ladder.withdraw()
             self.fail(error)
             raise
         if self.ladder is None and not self._begun:

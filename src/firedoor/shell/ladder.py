@@ -300,6 +300,12 @@ class Ladder:
             attempt.ticket = None
             limiter.release(ticket, now, _load(ending))
 
+    def withdraw(self) -> None:
+        """The call ends while an attempt waits for a gate: it never ran, and costs nothing."""
+        attempt, self.current = self.current, None
+        if attempt is not None:
+            self._release(attempt, LOST, None)
+
     def failed(self, attempt: Attempt, error: BaseException, ending: Ending) -> bool:
         """Note a failed attempt; whether the call goes on to something else."""
         now = self._call.runtime.now()

@@ -28,7 +28,7 @@ SHARES = "share|"
 _ALL = 10  # all shares of a counter: the limit over this
 _FREE = 5  # the limit over this is left free of shares
 _COUNTERS = 256
-_LEASES = 10  # a share outlasts so many leases of a hold: outages are longer than calls
+_LEASES = 5  # a share outlasts so many leases of a hold: outages are longer than calls
 
 
 @dataclass(slots=True)
