@@ -295,6 +295,26 @@ class SwitchAction(Action):
         journey = self.journey or context.incident.journey
         return None if journey == ANYTHING else journey
 
+    def _news(self, context: ActionContext) -> Self:
+        """This action, unless every switch of it is on.
+
+        Raises:
+            CannotAct: If it would change nothing.
+        """
+        on = context.switches.active()
+        same = [
+            next((s for s in on if (s.kind, s.target, s.value) == one and self._meets(s)), None)
+            for one in self.settings()
+        ]
+        held = [s.id for s in same if s is not None]
+        if len(held) == len(same):
+            raise CannotAct(f"it is on already ({', '.join(held)})")
+        return self
+
+    def _meets(self, switch: Switch) -> bool:
+        """Whether a switch is on everywhere this action would be."""
+        return switch.kind in _WIDE or switch.journey in {None, self._narrowed}
+
     def apply(self, context: ActionContext) -> Undo:
         """Set the switches, by compare-and-set on the board.
 

@@ -179,7 +179,7 @@ class DisableRoute(SwitchAction):
         route = self.route or context.route(_kind_of(context.signal)).id
         return dataclasses.replace(
             self, route=route, journey=self.journey or self._at(context) or ANYTHING
-        )
+        )._news(context)
 
     def settings(self) -> tuple[Setting, ...]:
         """A disable switch."""
@@ -374,7 +374,9 @@ class CapBudget(SwitchAction):
             known = ", ".join(sorted(context.budgets))
             raise CannotAct(f"no budget {name!r} is declared; there are: {known}")
         journey = self._at(context)
-        return dataclasses.replace(self, budget=name, journey=self.journey or journey or ANYTHING)
+        return dataclasses.replace(
+            self, budget=name, journey=self.journey or journey or ANYTHING
+        )._news(context)
 
     def settings(self) -> tuple[Setting, ...]:
         """A budget cap."""
@@ -418,7 +420,7 @@ class ShedLoad(SwitchAction):
             )
             if not named:
                 raise CannotAct("no other journey is known that is less critical")
-        return dataclasses.replace(self, journeys=named)
+        return dataclasses.replace(self, journeys=named)._news(context)
 
     def settings(self) -> tuple[Setting, ...]:
         """A load-shedding switch for each journey."""
