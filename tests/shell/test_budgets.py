@@ -343,8 +343,9 @@ class TestWhatIsCharged:
         assert held == 0
         assert 0 < settled < 100
 
-    def test_is_nothing_for_a_call_cancelled_before_it_ran(self, door, seen):
+    def test_is_nothing_for_a_call_cancelled_before_it_ran(self, make_door, seen):
         """Who only waited for a place has sent nothing."""
+        door = make_door(prices=PRICES)
         guarded = self.budgeted(door, limiter=fd.Limiter(max_concurrent=1, max_wait=60.0))
 
         async def main():
