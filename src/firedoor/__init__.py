@@ -27,6 +27,7 @@ from firedoor.incidents import actions, alerts, notify, runbooks
 from firedoor.incidents.alert import Alert, Journey
 from firedoor.incidents.book import Incident, Incidents
 from firedoor.incidents.runbooks import RollbackOption, Runbook, SeverityCriteria
+from firedoor.incidents.scoring import CheckContext, Score
 from firedoor.privacy import Redactor
 from firedoor.records import AttemptRecord, Decision
 from firedoor.shell.attempt import Attempt
@@ -67,6 +68,7 @@ __all__ = [
     "Budget",
     "BudgetExceeded",
     "Canned",
+    "CheckContext",
     "ConfigurationError",
     "CostCertainty",
     "DeadlineExceeded",
@@ -102,6 +104,7 @@ __all__ = [
     "RouteKind",
     "Runbook",
     "Saturated",
+    "Score",
     "Severity",
     "SeverityCriteria",
     "Source",

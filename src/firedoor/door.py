@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -20,7 +20,9 @@ from firedoor.errors import ConfigurationError
 from firedoor.extraction import Extractors
 from firedoor.incidents.alert import Alert
 from firedoor.incidents.book import Incidents
+from firedoor.incidents.checks import Check, Checks
 from firedoor.incidents.desk import Desk
+from firedoor.incidents.feedback import Feedback
 from firedoor.incidents.fleet import Fleet
 from firedoor.incidents.notify import Sink
 from firedoor.incidents.signals import Signals
@@ -178,6 +180,9 @@ class Firedoor:
                 self._signals.on_turn = self._fleet.arm
         runtime.listeners.append(self._signals.record)
         runtime.request_listeners.append(self._signals.record_request)
+        self._checks = Checks(runtime, self._signals)
+        feedback = runtime.feedback = self._feedback = Feedback(runtime, self._signals)
+        runtime.request_listeners.append(feedback.remember)
         self._desk = Desk(
             runtime,
             self._signals,
@@ -449,6 +454,69 @@ class Firedoor:
         """What users meet, as windowed figures: read them, add some, tell what decisions cannot."""
         return self._signals
 
+    def check(
+        self,
+        name: str,
+        fn: Check | None = None,
+        *,
+        sample: float = 1.0,
+        timeout: float = 5.0,
+        budget: Budget | None = None,
+        routes: Collection[str] | None = None,
+        threshold: float = 0.5,
+    ) -> None:
+        """Score answers of model calls, off the user's path.
+
+        The score goes to the signal of the check's name, and becomes an evaluation event. What
+        raises or takes too long is counted as such, never as passed. A second check of the same
+        name replaces the first.
+
+        Args:
+            name: Of the check and its signal. `groundedness` comes with firedoor.
+            fn: Gets the answer and a `fd.CheckContext`; answers 0 (bad) to 1 (good), a bool,
+                `fd.Score`, or None where it does not apply. Sync or async. None: the default
+                check of that name.
+            sample: Share of the calls that is checked; the same calls in every process.
+            timeout: Seconds one run may take.
+            budget: What it may run or cost: `fd.Budget(calls=500, per="hour")` or
+                `fd.Budget(usd=2, per="day")`, in this process. None: no end.
+            routes: Only answers of these, as in `["llm:answer"]`. None: of every model call.
+            threshold: Score from which on an event is labelled `pass`.
+
+        Raises:
+            ConfigurationError: If a value cannot work, or a built-in signal has the name.
+        """
+        self._checks.add(
+            name,
+            fn,
+            sample=sample,
+            timeout=timeout,
+            budget=budget,
+            routes=routes,
+            threshold=threshold,
+        )
+
+    @property
+    def checks(self) -> dict[str, Any]:
+        """By check: how many answers it scored, what became of the others, the last results."""
+        return self._checks.snapshot()
+
+    def feedback(self, request_id: str, score: float, comment: str | None = None) -> bool:
+        """What a user thought of a request, told later and elsewhere than `request.feedback`.
+
+        Args:
+            request_id: `request.id`. The last 10,000 are known; others count for the whole door.
+            score: 0 (bad) to 1 (good).
+            comment: The user's words. They leave only with `capture="redacted"`, redacted.
+
+        Returns:
+            Whether the request was known.
+
+        Raises:
+            ConfigurationError: If the score is not within 0 to 1.
+        """
+        return self._feedback.late(request_id, score, comment)
+
     @property
     def incidents(self) -> Incidents:
         """What went wrong: the open ones, and what became of those before."""
@@ -481,6 +549,7 @@ class Firedoor:
             "switches": [asdict(switch) for switch in runtime.switches.active()],
             "budgets": {} if runtime.budgets is None else runtime.budgets.snapshot(),
             "signals": self._signals.snapshot(runtime.now()),
+            "checks": self._checks.snapshot(),
             **self._desk.snapshot(),
         }
 
@@ -516,6 +585,7 @@ class Firedoor:
         Blocks until they have: for the end of a script or a test, not for a request's path.
         """
         self._runtime.settle()
+        self._checks.drain()
         if self._fleet is not None:
             self._fleet.exchange()
         if self._runtime.budgets is not None:
@@ -534,6 +604,7 @@ class Firedoor:
         """End the streams that are still open as abandoned. The guarded functions go on working."""
         self._runtime.settle()
         self._runtime.close_streams()
+        self._checks.close()
         self._desk.close()
         if self._runtime.budgets is not None:
             self._runtime.budgets.accounts.close()

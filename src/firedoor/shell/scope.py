@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from firedoor.shell.attempt import Attempt
     from firedoor.shell.loops import Loops
     from firedoor.shell.runtime import Runtime
+    from firedoor.shell.witness import Heard
 
 __all__ = ["Request", "current_attempt", "current_request", "wrap"]
 
@@ -117,6 +118,7 @@ class Request:
         self.parent: Request | None = None
         self.purse: Ledger | None = None
         self.loops: Loops | None = None
+        self.heard: Heard | None = None
         self._deadline_in = deadline
         self.deadline: float | None = None
         self._decisions: list[Decision] = []
@@ -143,6 +145,23 @@ class Request:
         while request is not None:
             request._decisions.append(decision)
             request = request.parent
+
+    def feedback(self, score: float, comment: str | None = None) -> None:
+        """Tell what the user thought of it: during the request, or when it has ended.
+
+        It counts in the signal `negative_feedback_rate` (below 0.5), and becomes an evaluation
+        event. For feedback that comes without this object at hand: `door.feedback(id, score)`.
+
+        Args:
+            score: 0 (bad) to 1 (good).
+            comment: The user's words. They leave only with `capture="redacted"`, redacted.
+
+        Raises:
+            ConfigurationError: If the score is not within 0 to 1.
+        """
+        listener = self._runtime.feedback
+        if listener is not None:
+            listener.given(self, score, comment)
 
     def __enter__(self) -> Self:
         runtime = self._runtime

@@ -89,6 +89,7 @@ class Metrics:
             names.ATTEMPTS_METRIC, names.ROUTE, names.REQUEST_MODEL, names.OUTCOME
         )
         self._gates = total(names.GATE_DECISIONS, names.ROUTE, names.GATE_NAME, names.GATE_VERDICT)
+        self._checks = total(names.CHECKS, names.CHECK_NAME, names.CHECK_STATUS)
         self._redactions = total(names.REDACTIONS, names.REDACTION_TYPE)
         self._input_total = self._output_total = None
         if convention.input_total is not None and convention.output_total is not None:
@@ -163,6 +164,10 @@ class Metrics:
     def internal_error(self, seam: str, error_type: str) -> None:
         """Count a fault of ours."""
         self._errors.add(1, {names.SEAM: seam, names.ERROR_TYPE: error_type})
+
+    def checked(self, name: str, status: str) -> None:
+        """Count what came of a check."""
+        self._checks.add((name, status), 1)
 
     def threshold(self, budget: str, share: float) -> None:
         """Count a soft threshold that was passed."""

@@ -49,6 +49,10 @@ TOOL_NAME = "gen_ai.tool.name"
 TOOL_TYPE = "gen_ai.tool.type"
 TOOL_ARGUMENTS = "gen_ai.tool.call.arguments"
 TOOL_RESULT = "gen_ai.tool.call.result"
+EVALUATION_NAME = "gen_ai.evaluation.name"
+EVALUATION_SCORE = "gen_ai.evaluation.score.value"
+EVALUATION_LABEL = "gen_ai.evaluation.score.label"
+EVALUATION_EXPLANATION = "gen_ai.evaluation.explanation"
 ERROR_TYPE = "error.type"
 
 REQUEST_PARAMETERS = {
@@ -127,6 +131,8 @@ REDACTION_COUNT = "firedoor.redaction.count"
 REDACTION_TYPES = "firedoor.redaction.types"
 REDACTION_TYPE = "firedoor.redaction.type"
 NOTES = "firedoor.notes"
+CHECK_NAME = "firedoor.check.name"
+CHECK_STATUS = "firedoor.check.status"
 INCIDENT_ID = "firedoor.incident.id"
 INCIDENT_CLASS = "firedoor.incident.class"
 INCIDENT_STATE = "firedoor.incident.state"
@@ -162,6 +168,7 @@ INCIDENT_SPAN = "firedoor.incident"
 ALERT_SPAN = "firedoor.alert"
 """Prefix of the span of one firing of an alert: `firedoor.alert refusals-up`."""
 DECISION_EVENT = "firedoor.decision"
+EVALUATION_EVENT = "gen_ai.evaluation.result"
 INCIDENT_EVENT = "firedoor.incident.state_changed"
 ALERT_EVENT = "firedoor.alert.state_changed"
 ACTION_EVENT = "firedoor.action.state_changed"
@@ -231,6 +238,9 @@ ALERT_TRANSITIONS = MetricName(
 )
 NOTIFICATIONS = MetricName(
     "firedoor.notifications", "{notification}", "Messages about incidents, by sink and result."
+)
+CHECKS = MetricName(
+    "firedoor.check.results", "{result}", "Checks of answers, by what came of them."
 )
 INTERNAL_ERRORS = MetricName(
     "firedoor.internal.errors", "{error}", "Faults inside firedoor that no caller noticed."

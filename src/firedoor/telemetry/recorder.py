@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import Span, SpanKind, TracerProvider
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, TracerProvider
 
 from firedoor.errors import ConfigurationError
 from firedoor.records import SCHEMA_VERSION, Decision
@@ -16,6 +16,7 @@ from firedoor.telemetry.attributes import (
     response_attributes,
 )
 from firedoor.telemetry.common import Common, Commons, cut
+from firedoor.telemetry.evaluations import Evaluated, evaluation_attributes
 from firedoor.telemetry.events import Events
 from firedoor.telemetry.faults import Faults
 from firedoor.telemetry.incidents import IncidentTelemetry
@@ -278,6 +279,51 @@ class Recorder:
         )
         if duration_s is not None and outcome is not None:
             self._metrics.request(request.journey, outcome, duration_s)
+
+    # Evaluations -----------------------------------------------------------------------------
+
+    def checked(self, name: str, status: str) -> None:
+        """Count what came of a check."""
+        self._metrics.checked(name, status)
+
+    def evaluation(
+        self,
+        name: str,
+        evaluated: Evaluated | None,
+        *,
+        value: float | None,
+        label: str | None,
+        explanation: str | None = None,
+        error_type: str | None = None,
+    ) -> None:
+        """Emit a `gen_ai.evaluation.result` event, where events are asked for.
+
+        Args:
+            name: Of the check.
+            evaluated: The call it judged; None: it is not known which.
+            value: The score, 0 to 1; None where there is none.
+            label: A word for it.
+            explanation: Why, redacted.
+            error_type: Why there is no score.
+        """
+        if self._events is None:
+            return
+        attributes = evaluation_attributes(
+            name,
+            evaluated,
+            service=self._service,
+            value=value,
+            label=label,
+            explanation=explanation,
+            error_type=error_type,
+        )
+        self._events.emit(
+            attributes,
+            INVALID_SPAN if evaluated is None else evaluated.span(),
+            failed=error_type is not None,
+            time_ns=None,
+            name=names.EVALUATION_EVENT,
+        )
 
     # Ourselves -------------------------------------------------------------------------------
 
