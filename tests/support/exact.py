@@ -51,6 +51,9 @@ class ExactSeries:
             value = total / size
         return Sample(size, total, squares, value, watched)
 
+    def nested(self, windows, now, *, above=None):
+        return [self.over(w, now) if above is None else self.above(above, w, now) for w in windows]
+
     def above(self, limit, seconds, now):
         if self.shape is Shape.RATE:
             raise ValueError("a rate keeps no distribution")

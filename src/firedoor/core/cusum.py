@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import functools
 import math
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pydantic import Field
@@ -33,7 +34,7 @@ class _Candidate(NamedTuple):
     value: float
     usual: float
     size: int
-    past: Sample
+    past: Sample | None
 
 
 @declarative
@@ -106,12 +107,12 @@ class Cusum:
         span = self.baseline or self.window
         memory.thaw(now, span)
         if memory.free_at is not None:
-            span = max(_SHORTEST, min(span, now - memory.free_at))
-        whole = series.over(span, now)
-        if whole.size == 0:
-            return no_data(self.limit)
-        look = _Look(self, series, now, whole, memory, span=span)
+            # Slots are as wide as a tenth of their age: keep clear of those the breach is in.
+            span = max(_SHORTEST, min(span, 0.9 * (now - memory.free_at) - _SHORTEST))
+        look = _Look(self, series, now, memory, span)
         best = look.best()
+        if look.size == 0:
+            return no_data(self.limit)
         if best is not None and best.nats >= math.log(self.mean_run):
             memory.latch(best.past, best.value, now, now - best.seconds)
             return Reading(
@@ -125,45 +126,38 @@ class Cusum:
                 since=memory.since,
             )
         shown = series.over(min(_SHOWN, span), now)
-        value = whole.value if shown.value is None else shown.value
-        if not look.known:
-            return Reading(
-                breached=None,
-                cleared=False,
-                value=value,
-                baseline=self.limit,
-                sample=shown.size,
-                why=f"{whole.size} observations in {whole.seconds:.0f} s; a past of {self.warmup} "
-                f"in {self.settle:.0f} s needed",
-                warming=True,
-            )
         return Reading(
-            breached=False,
-            cleared=True,
-            value=value,
+            breached=False if look.known else None,
+            cleared=look.known,
+            value=shown.value,
             baseline=look.usual,
             sample=shown.size,
-            why="as before" if best is None else f"evidence {max(0.0, best.nats):.1f} nats",
+            why=look.describe(best),
+            warming=not look.known,
         )
 
     def _judge_breach(
         self, series: Series, now: float, memory: Memory, latched_at: float
     ) -> Reading:
         """Whether a window since the breach says that it is over."""
-        past = memory.past
-        if past is None or now - latched_at > _DAY:
+        usual = self._usual(memory)
+        if usual is None or now - latched_at > _DAY:
             # After a day of it this is how things are, and worth no alert of its own.
             memory.forget()
             return no_data(self.limit)
-        usual = past.value if past.value is not None else 0.0
         middle = (usual + memory.bad) / 2
-        shown = series.over(_SHOWN, now)
+        looked = windows(self.window, now - latched_at)
         cleared = False
-        for seconds in windows(self.window, now - latched_at):
-            if self._is_over(series, now, seconds=seconds, past=past, middle=middle):
-                cleared = True
-                memory.release(now - seconds)
-                break
+        if looked:
+            level = middle if series.shape is Shape.QUANTILE else None
+            for seconds, sample in zip(
+                looked, series.nested(looked, now, above=level), strict=True
+            ):
+                if self._is_over(sample, series, memory, middle):
+                    cleared = True
+                    memory.release(now - seconds)
+                    break
+        shown = series.over(_SHOWN, now)
         value = memory.bad if shown.value is None else shown.value
         return Reading(
             breached=not cleared,
@@ -176,26 +170,27 @@ class Cusum:
             since=memory.since,
         )
 
-    def _is_over(
-        self, series: Series, now: float, *, seconds: float, past: Sample, middle: float
-    ) -> bool:
-        sample = series.over(seconds, now)
-        if sample.size < self.minimum or sample.value is None:
+    def _usual(self, memory: Memory) -> float | None:
+        past = memory.past
+        return self.limit if past is None else past.value
+
+    def _is_over(self, sample: Sample, series: Series, memory: Memory, middle: float) -> bool:
+        if sample.size < self.minimum:
             return False
-        sign = 1 if self.worse == "higher" else -1
+        up = self.worse == "higher"
         if series.shape is Shape.MEAN:
             error = math.sqrt(Reference(*sample[:3]).variance / sample.size)
-            return sign * (middle - sample.value) > 2 * error
+            distance = middle - sample.total / sample.size
+            return (distance if up else -distance) > 2 * error
+        hits = sample.total if up else sample.size - sample.total
         if series.shape is Shape.QUANTILE:
             left = self._left(series)
-            above = series.above(middle, seconds, now)
-            hits = above.total if self.worse == "higher" else above.size - above.total
             bad = min(1.0, max(2 * left, left + self._least(series.shape)))
-            return evidence.back_evidence(hits, above.size, left, bad) >= _RECOVERED
-        hits = sample.total if self.worse == "higher" else sample.size - sample.total
-        usual, bad = Reference(*past[:3]).rate, middle
-        if self.worse == "lower":
-            usual, bad = 1 - usual, 1 - bad
+            return evidence.back_evidence(hits, sample.size, left, bad) >= _RECOVERED
+        past = memory.past
+        usual = self.limit if past is None else Reference(*past[:3]).rate
+        usual = 0.0 if usual is None else usual
+        usual, bad = (usual, middle) if up else (1 - usual, 1 - middle)
         return evidence.back_evidence(hits, sample.size, usual, bad) >= _RECOVERED
 
     def _least(self, shape: Shape) -> float:
@@ -210,171 +205,163 @@ class Cusum:
 
 
 class _Look:
-    """One scan over the windows that end now."""
+    """One scan over the windows that end now.
+
+    Attributes:
+        known: Whether any window could be judged.
+        usual: What is usual, or the limit.
+        size: Observations in all.
+    """
 
     def __init__(
-        self,
-        rule: Cusum,
-        series: Series,
-        now: float,
-        whole: Sample,
-        memory: Memory,
-        *,
-        span: float,
+        self, rule: Cusum, series: Series, now: float, memory: Memory, span: float
     ) -> None:
         self.known = False
-        """Whether any window could be judged."""
-        self.usual: float | None = None
+        self.usual: float | None = rule.limit
+        self.size = 0
         self._rule = rule
         self._series = series
         self._now = now
-        self._whole = whole
         self._memory = memory
+        self._span = span
+        self._watched = 0.0
         self._windows = windows(rule.window, span)
         self._sign = 1 if rule.worse == "higher" else -1
+        self._least = rule._least(series.shape)
 
     def best(self) -> _Candidate | None:
         """The window with the most evidence among those that matter; None: none does."""
-        judge = {
-            Shape.RATE: self._rate,
-            Shape.MEAN: self._mean,
-            Shape.QUANTILE: self._quantile,
-        }[self._series.shape]
-        found = [judge()] if self._rule.baseline is not None else []
-        if self._rule.limit is not None:
-            found.append(self._limit(self._rule.limit))
+        limit = self._rule.limit
+        if self._series.shape is Shape.QUANTILE:
+            found = [] if limit is None else [self._shares(limit, limit, None)]
+            if self._rule.baseline is not None:
+                found.append(self._quantile())
+        else:
+            *samples, whole = self._series.nested((*self._windows, self._span), self._now)
+            self.size, self._watched = whole.size, whole.seconds
+            found = [] if limit is None else [self._above(samples, limit)]
+            if self._rule.baseline is not None:
+                found.append(self._moved(samples, whole))
         seen = [candidate for candidate in found if candidate is not None]
         return max(seen, key=lambda c: c.nats, default=None)
 
-    def _rate(self) -> _Candidate | None:
-        rule, whole = self._rule, self._whole
-        least = rule._least(Shape.RATE)
-        prior = self._memory.prior
+    def describe(self, best: _Candidate | None) -> str:
+        """What there is to say short of a breach."""
+        rule = self._rule
+        if not self.known:
+            return (
+                f"{self.size} observations in {self._watched:.0f} s; a past of {rule.warmup} in "
+                f"{rule.settle:.0f} s needed"
+            )
+        return "as before" if best is None else f"evidence {max(0.0, best.nats):.1f} nats"
+
+    def _moved(self, samples: Sequence[Sample], whole: Sample) -> _Candidate | None:
+        """Of a rate or a mean: windows that differ from the time before them."""
+        rule, prior = self._rule, self._memory.prior
+        rate = self._series.shape is Shape.RATE
         best = None
-        for seconds in self._windows:
-            sample = self._series.over(seconds, self._now)
+        for seconds, sample in zip(self._windows, samples, strict=True):
             past = prior.plus(evidence.less(whole, sample))
-            if not self._enough(past.size, seconds):
+            if not self._enough(past.size, whole.seconds - seconds):
                 break
-            self.known = True
-            usual = past.rate
-            if self.usual is None:
-                self.usual = usual
-            if sample.size < rule.minimum:
+            usual = past.rate if rate else past.mean
+            if not self.known:
+                self.known, self.usual = True, usual
+            if sample.size < rule.minimum or not self._matters(sample.total / sample.size, usual):
                 continue
-            value = sample.total / sample.size
-            if not self._matters(value, usual, least):
-                continue
-            hits = sample.total
-            if rule.worse == "lower":
-                hits = sample.size - hits
-                past = Reference(past.size, past.size - past.total, past.size - past.total)
-            nats = evidence.rate_evidence(hits, sample.size, past, least)
+            nats = self._rate_nats(sample, past) if rate else self._mean_nats(sample, past)
             if best is None or nats > best.nats:
-                kept = Sample(
-                    int(past.size), usual * past.size, usual * past.size, usual, whole.seconds
-                )
+                total = usual * past.size if rate else past.total
+                kept = Sample(int(past.size), total, past.squares, usual, whole.seconds)
+                value = sample.total / sample.size
                 best = _Candidate(seconds, nats, value, usual, sample.size, kept)
         return best
 
-    def _mean(self) -> _Candidate | None:
-        rule, whole = self._rule, self._whole
-        prior = self._memory.prior
+    def _rate_nats(self, sample: Sample, past: Reference) -> float:
+        hits = sample.total
+        if self._sign < 0:
+            hits = sample.size - hits
+            past = Reference(past.size, past.size - past.total, past.size - past.total)
+        return evidence.rate_evidence(hits, sample.size, past, self._least)
+
+    def _mean_nats(self, sample: Sample, past: Reference) -> float:
+        return self._sign * evidence.mean_evidence(Reference(*sample[:3]), past)
+
+    def _above(self, samples: Sequence[Sample], limit: float) -> _Candidate | None:
+        """Of a rate: windows in which it is beyond a known limit."""
+        self.known = True
+        bound = limit if self._sign > 0 else 1 - limit
         best = None
-        for seconds in self._windows:
-            sample = self._series.over(seconds, self._now)
-            past = prior.plus(evidence.less(whole, sample))
-            if not self._enough(past.size, seconds):
-                break
-            self.known = True
-            usual = past.mean
-            if self.usual is None:
-                self.usual = usual
-            if sample.size < rule.minimum:
+        for seconds, sample in zip(self._windows, samples, strict=True):
+            hits = sample.total if self._sign > 0 else sample.size - sample.total
+            if sample.size < self._rule.minimum or hits <= bound * sample.size:
                 continue
-            window = Reference(*sample[:3])
-            if not self._matters(window.mean, usual, rule._least(Shape.MEAN)):
-                continue
-            nats = self._sign * evidence.mean_evidence(window, past)
+            nats = evidence.rate_evidence(
+                hits, sample.size, _exactly(bound), self._least, certain=True
+            )
             if best is None or nats > best.nats:
-                kept = Sample(int(past.size), past.total, past.squares, usual, whole.seconds)
-                best = _Candidate(seconds, nats, window.mean, usual, sample.size, kept)
+                value = sample.total / sample.size
+                best = _Candidate(seconds, nats, value, limit, sample.size, None)
         return best
 
     def _quantile(self) -> _Candidate | None:
-        past = self._memory.past
-        if past is None:
-            # Long enough for a change to be seen, short enough to leave a past.
-            gap = min(_GAP, self._whole.seconds / 3)
-            past = self._series.over(self._whole.seconds - gap, self._now, before=gap)
+        """Windows with too many observations beyond a multiple of the usual quantile."""
+        past = self._memory.past or self._past()
         usual = past.value
-        if usual is None or not self._enough(past.size, self._whole.seconds - past.seconds):
+        if usual is None or not self._enough(past.size, past.seconds):
             return None
-        self.known = True
-        self.usual = usual
-        up = self._rule.worse == "higher"
-        level = usual * self._rule.factor if up else usual / self._rule.factor
-        return self._shares(level, usual, past)
+        self.known, self.usual = True, usual
+        factor = self._rule.factor
+        return self._shares(usual * factor if self._sign > 0 else usual / factor, usual, past)
 
-    def _limit(self, limit: float) -> _Candidate | None:
-        self.known = True
-        if self.usual is None:
-            self.usual = limit
-        seconds = self._whole.seconds
-        past = Sample(0, 0.0, 0.0, limit, seconds)
-        if self._series.shape is Shape.QUANTILE:
-            return self._shares(limit, limit, past)
-        least = self._rule._least(Shape.RATE)
-        best = None
-        for seconds in self._windows:
-            sample = self._series.over(seconds, self._now)
-            if sample.size < self._rule.minimum or sample.value is None:
-                continue
-            hits, bound = sample.total, limit
-            if self._rule.worse == "lower":
-                hits, bound = sample.size - hits, 1 - limit
-            if hits / sample.size <= bound:
-                continue
-            nats = evidence.rate_evidence(hits, sample.size, _exactly(bound), least, certain=True)
-            if best is None or nats > best.nats:
-                best = _Candidate(seconds, nats, sample.value, limit, sample.size, past)
-        return best
+    def _past(self) -> Sample:
+        """The time before the last minutes; read anew once a minute, as it hardly changes."""
+        kept = self._memory.kept
+        if kept is None or not 0 <= self._now - kept[0] < _REREAD:
+            watched = self._series.over(self._span, self._now)
+            # Long enough for a change to be seen, short enough to leave a past.
+            gap = min(_GAP, watched.seconds / 3)
+            past = self._series.over(max(1.0, self._span - gap), self._now, before=gap)
+            kept = self._memory.kept = (self._now, past)
+        return kept[1]
 
-    def _shares(self, level: float, usual: float, past: Sample) -> _Candidate | None:
+    def _shares(self, level: float, usual: float, past: Sample | None) -> _Candidate | None:
         """Of a quantile: windows with too many observations on the bad side of `level`."""
-        rule = self._rule
+        rule, up = self._rule, self._sign > 0
         left = rule._left(self._series)
-        least = rule._least(Shape.QUANTILE)
         best = None
-        for seconds in self._windows:
-            above = self._series.above(level, seconds, self._now)
-            if above.size < rule.minimum:
+        samples = self._series.nested(self._windows, self._now, above=level)
+        self.size = max(self.size, samples[-1].size)
+        if past is None:
+            self.known = True
+        for seconds, sample in zip(self._windows, samples, strict=True):
+            hits = sample.total if up else sample.size - sample.total
+            if sample.size < rule.minimum or hits < (left + self._least) * sample.size:
                 continue
-            hits = above.total if rule.worse == "higher" else above.size - above.total
-            if hits / above.size < left + least:
-                continue
-            nats = evidence.rate_evidence(hits, above.size, _exactly(left), least, certain=True)
+            nats = evidence.rate_evidence(
+                hits, sample.size, _exactly(left), self._least, certain=True
+            )
             if best is None or nats > best.nats:
-                value = self._series.over(seconds, self._now).value
-                shown = level if value is None else value
-                best = _Candidate(seconds, nats, shown, usual, above.size, past)
+                best = _Candidate(seconds, nats, level, usual, sample.size, past)
+        if best is not None and best.nats >= math.log(rule.mean_run):
+            value = self._series.over(best.seconds, self._now).value
+            best = best._replace(value=level if value is None else value)
         return best
 
     def _enough(self, size: float, seconds: float) -> bool:
-        """Whether the past before a window of `seconds` says what is usual."""
-        rule = self._rule
-        if self._memory.past is not None:
-            return size >= rule.warmup
-        return size >= rule.warmup and self._whole.seconds - seconds >= rule.settle
+        """Whether a past of so many observations in so many seconds says what is usual."""
+        settled = self._memory.past is not None or seconds >= self._rule.settle
+        return settled and size >= self._rule.warmup
 
-    def _matters(self, value: float, usual: float, least: float) -> bool:
-        factor = self._rule.factor
+    def _matters(self, value: float, usual: float) -> bool:
+        factor, least = self._rule.factor, self._least
         if self._sign > 0:
             return value >= usual + least and value >= usual * factor
         return value <= usual - least and value * factor <= usual
 
 
 _GAP: Final = 600.0
+_REREAD: Final = 60.0
 _SURE: Final = 1e9
 
 

@@ -53,9 +53,10 @@ class Memory:
         since: When the breach seems to have begun.
         latched_at: When it breached; None: it is not in breach.
         free_at: Since when observations count as usual again.
+        kept: A reading of the past that was costly to make, and when it was made.
     """
 
-    __slots__ = ("bad", "free_at", "latched_at", "past", "since")
+    __slots__ = ("bad", "free_at", "kept", "latched_at", "past", "since")
 
     def __init__(self) -> None:
         self.past: Sample | None = None
@@ -63,13 +64,14 @@ class Memory:
         self.since: float | None = None
         self.latched_at: float | None = None
         self.free_at: float | None = None
+        self.kept: tuple[float, Sample] | None = None
 
     @property
     def latched(self) -> bool:
         """Whether the rule is in breach."""
         return self.latched_at is not None
 
-    def latch(self, past: Sample, bad: float, now: float, since: float) -> None:
+    def latch(self, past: Sample | None, bad: float, now: float, since: float) -> None:
         """In breach from `now` on, with what was usual before."""
         self.past = past
         self.bad = bad
@@ -81,6 +83,7 @@ class Memory:
         self.latched_at = None
         self.since = None
         self.free_at = free_at
+        self.kept = None
 
     def thaw(self, now: float, after: float) -> None:
         """Give the old reference up once the new past is `after` seconds long."""
@@ -93,6 +96,7 @@ class Memory:
         self.since = None
         self.latched_at = None
         self.free_at = None
+        self.kept = None
 
     @property
     def prior(self) -> Reference:

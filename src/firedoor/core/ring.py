@@ -28,7 +28,7 @@ from typing import Final, NamedTuple
 from firedoor.core.cells import Cell, Key, merged
 from firedoor.core.series import Selector
 
-__all__ = ["LEVELS", "REACH", "Question", "Ring", "Slot", "Stretch"]
+__all__ = ["LEVELS", "REACH", "Question", "Ring", "Slot", "Stretch", "width_at"]
 
 LEVELS: Final = (
     (10.0, 420.0),
@@ -320,8 +320,12 @@ def _aligned(time: float, width: float) -> float:
     return time // width * width
 
 
+def width_at(age: float) -> float:
+    """Seconds of the slots that hold what is `age` seconds old."""
+    return next((width for width, kept in LEVELS if age <= kept), LEVELS[-1][0])
+
+
 def _nearest(time: float, now: float) -> float:
     """The bound of a slot next to `time`, as fine as slots of its age are."""
-    age = now - time
-    width = next((w for w, kept in LEVELS if age <= kept), LEVELS[-1][0])
+    width = width_at(now - time)
     return (time + width / 2) // width * width

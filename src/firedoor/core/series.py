@@ -6,6 +6,7 @@ windows of several cells, or of several processes, are merged before it is read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -72,6 +73,21 @@ class Series(Protocol):
         """The `seconds` that ended `before` seconds before `now`.
 
         Cost is bounded by the number of slots kept, not by the observations.
+        """
+        ...
+
+    def nested(
+        self, windows: Sequence[float], now: float, *, above: float | None = None
+    ) -> list[Sample]:
+        """One sample for each of `windows` seconds, all of which end now; read in one go.
+
+        Args:
+            windows: From the shortest to the longest.
+            now: The end of all of them.
+            above: As rates instead: the share of the values above this; quantiles only.
+
+        Raises:
+            ValueError: If `above` is given and the series keeps no distribution.
         """
         ...
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import NoReturn
 
 from firedoor.core.cells import MICRO, Cell
 from firedoor.core.quantiles import add_counts, quantile, share_above, sums
-from firedoor.core.ring import Question
+from firedoor.core.ring import Question, width_at
 from firedoor.core.series import Sample, Selector, Shape
 from firedoor.core.signals import ANY, OBSERVED, REQUEST, Signal
 from firedoor.core.tallies import Lane, lane
@@ -17,6 +19,7 @@ Readings = Callable[[Question, float, float, float], tuple[list[tuple[float, Cel
 """What the slots of a stretch hold, with their beginnings, and how much of it was watched."""
 
 _NESTED = "nested"
+_start = itemgetter(0)
 
 
 def question_of(signal: Signal, selector: Selector, *, apart: bool | None = None) -> Question:
@@ -137,15 +140,73 @@ class Reader:
     def above(self, limit: float, seconds: float, now: float) -> Sample:
         """See `firedoor.core.series.Series`."""
         if self.signal.shape is not Shape.QUANTILE:
-            raise ValueError(
-                f"{self.signal.name} is a {self.signal.shape}: no distribution of it is kept"
-            )
+            self._no_distribution()
         found, watched = self._readings(self._plain, seconds, now, 0.0)
         cells = [cell for _, cell in found]
         if self._apart is not None:
             cells += [cell for _, cell in self._readings(self._apart, seconds, now, 0.0)[0]]
         size, hits = share_above(self.distribution(cells), limit)
         return Sample(size, float(hits), float(hits), hits / size if size else None, watched)
+
+    def nested(
+        self, windows: Sequence[float], now: float, *, above: float | None = None
+    ) -> list[Sample]:
+        """See `firedoor.core.series.Series`."""
+        count = self._counter(above)
+        slots, watched = self._readings(self._plain, windows[-1], now, 0.0)
+        if self._apart is not None:
+            slots = slots + self._readings(self._apart, windows[-1], now, 0.0)[0]
+            slots.sort(key=_start)
+        found = []
+        size, total, squares = 0, 0.0, 0.0
+        place = len(slots) - 1
+        for seconds in windows:
+            bound = now - seconds - width_at(seconds) / 2
+            while place >= 0 and slots[place][0] > bound:
+                n, part, square = count(slots[place][1])
+                size += n
+                total += part
+                squares += square
+                place -= 1
+            value = total / size if size else None
+            found.append(Sample(size, total, squares, value, min(seconds, watched)))
+        return found
+
+    def _counter(self, above: float | None) -> Callable[[Cell], tuple[int, float, float]]:
+        """What a slot adds to a sample: observations, sum, squares."""
+        signal = self.signal
+        if signal.shape is Shape.QUANTILE:
+            if above is None:
+                raise ValueError(f"{signal.name} is a quantile: give above=")
+            figure = signal.figure
+
+            def shares(cell: Cell) -> tuple[int, float, float]:
+                held = cell.bins.get(figure)
+                if held is None:
+                    return 0, 0.0, 0.0
+                size, hits = share_above(held, above)
+                return size, float(hits), float(hits)
+
+            return shares
+        if above is not None:
+            self._no_distribution()
+        if signal.shape is Shape.RATE and signal.hits is not None and signal.base is not None:
+            hit, base = signal.hits, signal.base
+
+            def rates(cell: Cell) -> tuple[int, float, float]:
+                tally = cell.tally
+                if not tally:
+                    return 0, 0.0, 0.0
+                hits = float(lane(tally, hit))
+                return lane(tally, base), hits, hits
+
+            return rates
+        return lambda cell: self._sums((cell,))
+
+    def _no_distribution(self) -> NoReturn:
+        raise ValueError(
+            f"{self.signal.name} is a {self.signal.shape}: no distribution of it is kept"
+        )
 
     def bad(self, cell: Cell, usual: float) -> tuple[int, float]:
         """How many observations a slot has, and how much of them is bad.
