@@ -137,6 +137,8 @@ class Monitor:
     def incident_of(self, journey: str | None, route: str) -> str | None:
         """The id of the incident in force for a call; of several, the most severe one."""
         for record in self._open:
+            if not _in_force(record):
+                continue
             if record.journey is None:
                 if record.route in {None, route}:
                     return record.id
@@ -184,18 +186,23 @@ class Monitor:
                 continue
             records[record.id] = record
             touched.add(record.id)
+        self._keep(records.values())
         for record in tuple(records.values()):
             try:
                 records[record.id] = self._respond(record, now, anew=record.id in touched)
             except Exception as error:
                 self._fault(error)
+        self._keep(records.values())
+        return changed
+
+    def _keep(self, records: Iterable[IncidentRecord]) -> None:
+        """Remember the open ones, the most severe first."""
         self._open = tuple(
             sorted(
-                (r for r in records.values() if r.open and _in_force(r)),
+                (r for r in records if r.open),
                 key=lambda r: (r.severity, r.detected_at or 0.0),
             )
         )
-        return changed
 
     def _tell(self, transition: Transition, now: float) -> None:
         """Count a change of an alert, and say it."""
