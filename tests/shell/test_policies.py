@@ -1,6 +1,7 @@
 """Policies on real calls: before anything is sent, and before anything is seen."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -96,6 +97,58 @@ class TestInput:
             with pytest.raises(fd.PolicyBlocked) as denied:
                 sync("my order")
         assert denied.value.ran
+
+    def test_one_that_overlaps_holds_back_a_stream_too(self, door, seen):
+        """No output policy looks at it, and still nothing is shown before the input is judged."""
+        begun, judged = threading.Event(), []
+
+        @door.policy(on="input", overlap=True)
+        def no_orders(text: str) -> bool:
+            assert begun.wait(20)
+            judged.append(text)
+            return "order" not in text
+
+        @door.llm("answer", policies=[no_orders])
+        def answer(question):
+            begun.set()
+            yield "said"
+
+        stream = answer("hello")
+        assert next(stream) == "said"
+        assert judged == ["hello"]
+        assert list(stream) == []
+        with pytest.raises(fd.PolicyBlocked) as denied:
+            next(answer("my order"))
+        assert denied.value.ran
+        assert [d.outcome for d in seen.decisions] == ["answered", "blocked"]
+
+    async def test_one_that_overlaps_holds_back_an_async_stream(self, door, seen):
+        begun = asyncio.Event()
+
+        @door.policy(on="input", overlap=True)
+        async def no_orders(text: str) -> bool:
+            await begun.wait()
+            return "order" not in text
+
+        async def pieces():
+            begun.set()
+            yield "said"
+
+        @door.llm("answer", policies=[no_orders])
+        async def answer(question):
+            return pieces()
+
+        assert [piece async for piece in await answer("hello")] == ["said"]
+        with pytest.raises(fd.PolicyBlocked):
+            await anext(await answer("my order"))
+
+    def test_nothing_overlaps_a_tool(self, door):
+        """What a tool does cannot be thrown away."""
+        with pytest.raises(fd.ConfigurationError, match="nothing else has a generation"):
+            Regex("x", on="tool_arguments", action="block", overlap=True)
+        slow = Regex("x", on="input", action="block", overlap=True)
+        with pytest.raises(fd.ConfigurationError, match="never has"):
+            door.tool("refund", effect="write", policies=[slow])
 
     def test_shadow_records_and_changes_nothing(self, make_door, seen):
         door = make_door(enforce=False)

@@ -32,6 +32,7 @@ _AROUND = 128
 _PLAIN_RUN = re.compile(r"(?:(?<!\S)[A-Za-z.,;!?'\"()]{1,15}[ \n])+")
 _WORD_END = re.compile(r"(?<!earer)(?<!asic)(?<=[a-z])[.,;!?]? ")
 _RECENT = 512
+_LAST_WORDS = 32
 _BEGIN, _END = "-----BEGIN", re.compile(r"-----END[A-Z0-9 ]{0,40}-----")
 
 
@@ -128,10 +129,24 @@ def _open_ground(text: str, start: int, end: int, *, at_beginning: bool) -> int:
         first, last = run.span()
         # A word cut off where the text at hand begins could be the end of a long token.
         least = first if at_beginning and first == 0 else first + _AROUND - 16
-        ends = [match.end() for match in _WORD_END.finditer(text, first, last)]
-        if ends and ends[-1] > max(line, least):
-            return ends[-1]
+        ended = _last_word_end(text, first, last)
+        if ended > max(line, least):
+            return ended
     return line
+
+
+def _last_word_end(text: str, first: int, last: int) -> int:
+    """Where the last whole word of a run of plain words ends; -1 if it has none.
+
+    The last words are looked at first: there it is almost always, and a run may be long.
+    """
+    ended = -1
+    for since in (max(first, last - _LAST_WORDS), first):
+        for match in _WORD_END.finditer(text, since, last):
+            ended = match.end()
+        if ended >= 0 or since == first:
+            break
+    return ended
 
 
 def _line_end(text: str, start: int, end: int) -> int:

@@ -188,8 +188,8 @@ class Screens:
         return screening.value
 
     def outflow(self, call: Call) -> Outflow | None:
-        """The filter of a stream; None if no policy looks at what comes out."""
-        if not self.looks_out:
+        """The filter of a stream; None if nothing that comes out has to wait for a policy."""
+        if not self.looks_out and not self.looks_beside:
             return None
         return Outflow(self.chain, self.outward, level(call), call.request)
 
