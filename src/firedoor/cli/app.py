@@ -12,7 +12,7 @@ from firedoor._version import __version__
 
 __all__ = ["COMMANDS", "app"]
 
-COMMANDS: tuple[str, ...] = ("demo", "status", "switch")
+COMMANDS: tuple[str, ...] = ("demo", "status", "switch", "incidents", "runbook")
 """Each is a module of this package with an `app`."""
 
 

@@ -182,4 +182,6 @@ def show_switches(out: Console, switches: tuple[Switch, ...]) -> None:
 
 def show_json(value: Any) -> None:
     """One JSON document on standard output."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    # Others wrote some of it, and half of a surrogate pair is no text in any encoding.
+    typer.echo(text.encode("utf-8", "replace").decode("utf-8"))

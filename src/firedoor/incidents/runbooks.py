@@ -7,12 +7,20 @@ back is a line to paste, and words in capitals are for a person to fill in.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
 
+from firedoor.core import runbook_files
 from firedoor.core.runbook import RollbackOption, Runbook
 from firedoor.core.severity import SeverityCriteria
+from firedoor.errors import ConfigurationError
+from firedoor.incidents.actions import build
 from firedoor.types import IncidentClass
 
-__all__ = ["RollbackOption", "Runbook", "SeverityCriteria", "defaults", "unclassified"]
+__all__ = ["RollbackOption", "Runbook", "SeverityCriteria", "defaults", "load", "unclassified"]
+
+_YAML, _TOML = (".yaml", ".yml"), (".toml",)
+_FORM = "a runbook, a list of them, or a mapping with the one key 'runbooks'"
 
 _LEAD = {"lead": "the engineer on call"}
 _USERS = {"users": "the support lead on duty"}
@@ -39,6 +47,59 @@ def defaults(owners: Mapping[str, str] | None = None) -> list[Runbook]:
         _latency(owners),
         _cost(owners),
     ]
+
+
+def load(path: str | PathLike[str]) -> list[Runbook]:
+    """The runbooks in a file, or in every `.yaml`, `.yml` and `.toml` file of a directory.
+
+    A file holds one runbook, or several under `runbooks` (in YAML also as a list). Actions are
+    mappings with a `kind`, as in `{kind: safe_mode, ttl: 30m}`. Give what comes back to
+    `Firedoor(runbooks=...)`; the classes it leaves out keep their defaults.
+
+    Raises:
+        ConfigurationError: Naming the file, the field, the value and the remedy; also for two
+            runbooks of one class.
+    """
+    given = Path(path)
+    try:
+        files = sorted(p for p in given.iterdir()) if given.is_dir() else [given]
+    except OSError as error:
+        raise ConfigurationError(f"runbooks {str(given)!r} cannot be read: {error}") from None
+    if given.is_dir():
+        files = [file for file in files if file.suffix in _YAML + _TOML]
+    found: dict[IncidentClass | None, tuple[Runbook, Path]] = {}
+    for file in files:
+        for runbook in _in_file(file):
+            had = found.get(runbook.incident_class)
+            if had is not None:
+                raise ConfigurationError(
+                    f"runbooks: {runbook.name} is in {had[1]} and in {file}: keep one of them"
+                )
+            found[runbook.incident_class] = (runbook, file)
+    if not found:
+        raise ConfigurationError(f"runbooks: {given} has none: give {_FORM}, in YAML or TOML")
+    return [runbook for runbook, _ in found.values()]
+
+
+def _in_file(file: Path) -> list[Runbook]:
+    if file.suffix not in _YAML + _TOML:
+        raise ConfigurationError(f"runbooks {str(file)!r}: use a .yaml, .yml or .toml file")
+    read = runbook_files.read_yaml if file.suffix in _YAML else runbook_files.read_toml
+    said = read(file)
+    if isinstance(said, Mapping) and set(said) == {"runbooks"}:
+        said = said["runbooks"]
+    if isinstance(said, Mapping):
+        said = [said]
+    if not isinstance(said, list):
+        raise ConfigurationError(f"{file}: it holds no runbook: give {_FORM}")
+    made = []
+    for index, one in enumerate(said):
+        try:
+            made.append(Runbook.from_dict(one, build=build))
+        except ConfigurationError as error:
+            where = f"{file}: " if len(said) == 1 else f"{file}: runbook {index + 1}: "
+            raise ConfigurationError(f"{where}{error}") from None
+    return made
 
 
 def _owners(own: Mapping[str, str], given: Mapping[str, str] | None) -> dict[str, str]:
