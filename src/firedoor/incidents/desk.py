@@ -112,6 +112,7 @@ class Desk:
         """Look no more, and let go of the ledger. What was done stays in force."""
         if self._pulse is not None:
             self._pulse.stop()
+        self._contained(self._monitor.close)
         self._contained(self.book.close)
         self._contained(self._notifier.close)
 

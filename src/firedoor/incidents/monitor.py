@@ -12,6 +12,7 @@ decisions and by `door.evaluate()`. Nothing of it is raised into a call.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -145,6 +146,12 @@ class Monitor:
             elif record.journey == journey:
                 return record.id
         return None
+
+    def close(self) -> None:
+        """Act no more, and let other processes go on at once."""
+        with self._lock:
+            self._next = math.inf
+            self._responder.step_down()
 
     def after_fork(self) -> None:
         """A thread of the parent may have held the lock."""

@@ -137,6 +137,7 @@ class Responder:
         self._notify = notify
         self._token = secrets.token_hex(6)
         self._met: set[str] = set()
+        self._led: set[str] = set()
 
     @property
     def owner(self) -> str:
@@ -148,10 +149,26 @@ class Responder:
         if self._store is None:
             return True
         try:
-            return self._store.claim(f"incident:{incident_id}", self.owner, LEASE)
+            leads = self._store.claim(f"incident:{incident_id}", self.owner, LEASE)
         except FiredoorError as error:
             self._runtime.internal("monitor", error)
             return True
+        if leads:
+            self._led.add(incident_id)
+        return leads
+
+    def step_down(self) -> None:
+        """Leave every incident to the other processes, for one that ends."""
+        led, self._led = self._led, set()
+        store = self._store
+        if store is None:
+            return
+        for incident_id in led:
+            try:
+                store.release(f"incident:{incident_id}", self.owner)
+            except FiredoorError as error:
+                self._runtime.internal("monitor", error)
+                return
 
     def step(self, record: IncidentRecord, sights: Sequence[Sight]) -> IncidentRecord:
         """Take the incident as far as it goes now."""
