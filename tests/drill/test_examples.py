@@ -14,6 +14,13 @@ SAYS = {
     "quickstart": ["llm:answer", "gpt-5-mini", "answered", "'journey': 'checkout-help'"],
     "streaming": ["answered, truncated: False", "failed, truncated: True"],
     "async_calls": ["tool:carrier answered", "llm:answer answered gpt-5-mini"],
+    "containment": [
+        "answered  tier 0",
+        "canned    tier 2  $0.0144  budget:llm:answer/request",
+        "degraded  tier 1  $0.0001  breaker:llm:answer/gpt-5 ",
+        "4 requests reached it",
+        "canned    tier 2  $0.0000  switch:sw-",
+    ],
     "opentelemetry_wiring": ['"name": "chat gpt-5-mini"', '"name": "handle POST /chat"'],
 }
 

@@ -101,6 +101,32 @@ class TestSwitches:
         assert answer() == "b"
         assert seen.decisions[0].degraded
 
+    def test_a_model_turned_off_is_skipped_where_only_a_later_tier_asks_for_it(self, door, seen):
+        """Nothing about the first choice is switched, and the kill holds all the same."""
+
+        @door.llm("answer", tiers=[fd.Tier("a"), fd.Tier("b"), fd.Canned("safe")])
+        def answer(question, *, model):
+            if model == "a":
+                raise ConnectionError
+            return model
+
+        made = door.switches.disable("model:b", **WHY)
+        assert answer("hi") == "safe"
+        assert seen.decisions[0].switches == (made.id,)
+        door.switches.revert(made.id)
+        assert answer("hi") == "b"
+
+    def test_an_alias_of_a_later_tier_is_followed(self, door, seen):
+        @door.llm("answer", tiers=[fd.Tier("a"), fd.Tier("b")])
+        def answer(question, *, model):
+            if model == "a":
+                raise ConnectionError
+            return model
+
+        made = door.switches.alias("b", "c", **WHY)
+        assert answer("hi") == "c"
+        assert (seen.decisions[0].model, seen.decisions[0].switches) == ("c", (made.id,))
+
     def test_a_model_turned_off_is_skipped_on_a_ladder(self, door, seen):
         answer = door.llm("answer", tiers=[fd.Tier("a"), fd.Tier("b")])(lambda model: model)
         door.switches.disable("model:a", **WHY)

@@ -502,6 +502,13 @@ class Call:
             return TRUNCATED
         return self.runtime.ending(error, streaming=True)
 
+    def switched_by(self, switches: Sequence[Switch]) -> None:
+        """Note the switches that chose or turned off the model of an attempt."""
+        for switch in switches:
+            name = self.runtime.clean(switch.id)
+            if name not in self.record.switches:
+                self.record.switches += (name,)
+
     def interrupted(self, switch: Switch) -> None:
         """A switch that was set while the call ran changes how it ends."""
         name = self.runtime.clean(switch.id)

@@ -58,7 +58,6 @@ class Ladder:
         "_flow",
         "_here",
         "_plan",
-        "_switched",
         "_tier",
         "costs",
         "current",
@@ -75,7 +74,6 @@ class Ladder:
     ) -> None:
         self._call = call
         self._plan = plan
-        self._switched = switched
         self.deadline = deadline
         first = 0
         if switched is not None:
@@ -146,9 +144,12 @@ class Ladder:
         """What the gates that never wait say against an attempt; its permit is taken if nothing."""
         call = self._call
         runtime, route = call.runtime, call.route
-        if self._switched is not None and attempt.model is not None and self._plan.named:
+        # A switch may be about the model of a later tier only, or be set while the call runs.
+        switched = self._plan.named and not runtime.switches.snapshot.empty
+        if switched and attempt.model is not None:
             choice = runtime.switches.model(attempt.model, journey=call.record.journey)
             attempt.model = choice.name
+            call.switched_by(choice.applied)
             if choice.disabled_by is not None:
                 return model_off(route, choice.name, choice.disabled_by)
         tier = self._plan.tiers[attempt.tier]
