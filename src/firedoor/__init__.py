@@ -4,7 +4,7 @@ from firedoor import policies
 from firedoor._version import __version__
 from firedoor.config import Breaker, Budget, Canned, Hedge, Limiter, LoopGuard, Tier
 from firedoor.core import rules
-from firedoor.core.incident import ActionState, Finding
+from firedoor.core.incident import ActionState, Finding, IncidentRecord
 from firedoor.core.prices import Price
 from firedoor.door import Firedoor
 from firedoor.errors import (
@@ -86,6 +86,7 @@ __all__ = [
     "Hedge",
     "Incident",
     "IncidentClass",
+    "IncidentRecord",
     "IncidentState",
     "Incidents",
     "Journey",
