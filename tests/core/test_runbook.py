@@ -268,7 +268,7 @@ def test_no_part_can_be_left_out(part):
         ({"rollback": []}, "rollback"),
         ({"first_action": ""}, "first_action"),
         ({"first_action": "two\nlines"}, "one line"),
-        ({"communication": "{jorney}"}, r"\{jorney\}.*\{journey\}"),
+        ({"communication": "{jurnee}"}, r"\{jurnee\}.*\{journey\}"),
         ({"incident_class": "sadness"}, "incident_class"),
         ({"severity": {"sev1_share": 0.1, "sev2_share": 0.2}}, "falling order"),
         ({"actions": [object()]}, "fd.actions.SafeMode"),
