@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from firedoor.privacy import Fingerprints, Redactor, describe_exception
+from firedoor.privacy import KnownErrors, Redactor, describe_exception
 
 REDACTOR = Redactor(key=b"0123456789abcdef")
 SECRET = "AKIAIOSFODNN7EXAMPLQ"
@@ -103,17 +103,17 @@ def test_a_remembered_fingerprint_is_the_one_worked_out_anew():
     def group(text):
         raise ExceptionGroup(text, [ValueError(text), KeyError(text)])
 
-    known = Fingerprints(REDACTOR)
+    known = KnownErrors(REDACTOR)
     calls = [inner, outer, context, group, fail, json.loads]
     for call in calls * 2:
         with pytest.raises(BaseException) as caught:
             call(SECRET)
         expected = describe_exception(caught.value, REDACTOR).fingerprint
-        assert known.of(caught.value) == expected
+        assert known.find(caught.value).fingerprint == expected
 
 
 def test_code_made_at_run_time_at_one_address_is_not_taken_for_other_code():
-    known = Fingerprints(REDACTOR)
+    known = KnownErrors(REDACTOR)
     prints = set()
     for number in range(50):
         names = {"__name__": "made"}
@@ -121,13 +121,16 @@ def test_code_made_at_run_time_at_one_address_is_not_taken_for_other_code():
         with pytest.raises(ValueError) as caught:
             names[f"made_{number}"]()
         # The frames of this test are the innermost application's only if those of `made` are not.
-        prints.add(known.of(caught.value))
-        assert known.of(caught.value) == describe_exception(caught.value, REDACTOR).fingerprint
+        prints.add(known.find(caught.value).fingerprint)
+        assert (
+            known.find(caught.value).fingerprint
+            == describe_exception(caught.value, REDACTOR).fingerprint
+        )
     assert len(prints) == 50
 
 
 def test_fingerprints_are_remembered_in_bounded_space():
-    known = Fingerprints(REDACTOR)
+    known = KnownErrors(REDACTOR)
     for number in range(2000):
-        known.of(type(f"Error{number}", (Exception,), {})())
+        known.find(type(f"Error{number}", (Exception,), {})())
     assert len(known) <= 256

@@ -5,6 +5,7 @@ import logging
 import pytest
 
 import firedoor as fd
+from firedoor.shell import ladder
 
 PARTS = {
     "telemetry": [
@@ -121,28 +122,37 @@ def test_a_chunk_reader_that_raises_leaves_the_stream_whole(door, seen, monkeypa
     assert len(seen.decisions) == 1
 
 
-@pytest.mark.parametrize("part", ["step", "admit", "failed", "note"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        (ladder.Ladder, "climb"),
+        (ladder.Ladder, "failed"),
+        (ladder.Ladder, "note"),
+        (ladder, "admit"),
+        (ladder, "release"),
+        (ladder, "charge"),
+    ],
+    ids=lambda part: part[1],
+)
 def test_a_ladder_that_breaks_lets_the_call_through(door, seen, monkeypatch, part):
-    from firedoor.shell.ladder import Ladder
-
     answer = door.llm("answer", tiers=[fd.Tier("m"), fd.Tier("n")], breaker=fd.Breaker())(
         lambda question, *, model: f"{model} {question}"
     )
-    monkeypatch.setattr(Ladder, part, fail)
+    monkeypatch.setattr(*part, fail)
     assert answer("hi") == "m hi"
     with pytest.raises(TypeError):
         answer()
 
 
-@pytest.mark.parametrize("part", ["step", "admit"])
+@pytest.mark.parametrize(
+    "part", [(ladder.Ladder, "climb"), (ladder, "admit")], ids=lambda part: part[1]
+)
 async def test_async_too(door, monkeypatch, part):
-    from firedoor.shell.ladder import Ladder
-
-    @door.llm("answer", tiers=[fd.Tier("m"), fd.Tier("n")])
+    @door.llm("answer", tiers=[fd.Tier("m"), fd.Tier("n")], breaker=fd.Breaker())
     async def answer(question, *, model):
         return f"{model} {question}"
 
-    monkeypatch.setattr(Ladder, part, fail)
+    monkeypatch.setattr(*part, fail)
     assert await answer("hi") == "m hi"
 
 

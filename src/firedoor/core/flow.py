@@ -26,7 +26,7 @@ from firedoor.types import Fault
 __all__ = ["CallFlow", "Failure", "Pause", "Serve", "Step", "Stop", "Try"]
 
 
-# Not frozen: one is made for every attempt, and a frozen dataclass takes three times as long.
+# Not frozen, nor `Failure`: made for every attempt, and a frozen dataclass takes three times as long.
 @dataclass(slots=True)
 class Try:
     """Make an attempt on a tier.
@@ -78,8 +78,12 @@ class Stop:
 
 Step = Try | Pause | Serve | Stop
 
+_EXHAUSTED = Stop("exhausted")
+_LATE = Stop("deadline")
+_TARGET = Fault.TARGET
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Failure:
     """How an attempt failed.
 
@@ -109,7 +113,7 @@ class CallFlow:
     )  # fmt: skip
 
     def __init__(
-        self, tiers: Sequence[Tier | Canned], *, first: int = 0, deadline: float | None = None
+        self, tiers: Sequence[Tier | Canned], first: int = 0, deadline: float | None = None
     ) -> None:
         self._tiers = tiers
         self._index = min(first, len(tiers) - 1)
@@ -120,16 +124,23 @@ class CallFlow:
         self._pause = 0.0
         self._stop: Stop | None = None
 
+    @property
+    def here(self) -> int:
+        """Attempts begun on the tier in hand."""
+        return self._attempts_here
+
     def next(self, now: float) -> Step:
         """What to do at `now`. Asking twice without saying how it went starts a new attempt."""
         stop = self.over(now)
         if stop is not None:
             return stop
         tier = self._tiers[self._index]
-        left = None if self._deadline is None else self._deadline - now
-        if left is not None and left <= 0:
-            self._index = len(self._tiers) - 1
-            tier = self._tiers[self._index]
+        left = None
+        if self._deadline is not None:
+            left = self._deadline - now
+            if left <= 0:
+                self._index = len(self._tiers) - 1
+                tier = self._tiers[self._index]
         if isinstance(tier, Canned):
             return Serve(self._index, tier)
         if self._pause > 0:
@@ -147,21 +158,18 @@ class CallFlow:
         if self._stop is not None or index >= len(self._tiers) or (left is not None and left <= 0):
             return None
         tier = self._tiers[index]
-        return None if isinstance(tier, Canned) else self._try(index, tier, left, extra=True)
+        return None if isinstance(tier, Canned) else self._try(index, tier, left, True)
 
     def ran(self, step: Try) -> None:
         """An extra attempt was let run."""
         self._reached = max(self._reached, step.index)
 
-    def _try(self, index: int, tier: Tier, left: float | None, *, extra: bool = False) -> Try:
-        self._numbered += 1
+    def _try(self, index: int, tier: Tier, left: float | None, extra: bool = False) -> Try:  # noqa: FBT001, FBT002
+        number = self._numbered = self._numbered + 1
+        if left is None:
+            return Try(index, tier, number, tier.timeout, tier.first_token, extra)
         return Try(
-            index,
-            tier,
-            self._numbered,
-            _least(tier.timeout, left),
-            _least(tier.first_token, left),
-            extra,
+            index, tier, number, _least(tier.timeout, left), _least(tier.first_token, left), extra
         )
 
     def over(self, now: float) -> Stop | None:
@@ -169,10 +177,10 @@ class CallFlow:
         if self._stop is not None:
             return self._stop
         if self._index >= len(self._tiers):
-            return Stop("exhausted")
-        used_up = self._deadline is not None and self._deadline <= now
-        if used_up and not isinstance(self._tiers[-1], Canned):
-            return Stop("deadline")
+            return _EXHAUSTED
+        deadline = self._deadline
+        if deadline is not None and deadline <= now and not isinstance(self._tiers[-1], Canned):
+            return _LATE
         return None
 
     def refused(self, *, final: bool = False) -> None:
@@ -192,7 +200,7 @@ class CallFlow:
         tier = self._tiers[self._index]
         return (
             failure.retryable
-            and failure.fault is Fault.TARGET
+            and failure.fault is _TARGET
             and isinstance(tier, Tier)
             and self._attempts_here < tier.attempts
         )
@@ -207,7 +215,7 @@ class CallFlow:
         """
         if self._stop is not None:
             return
-        if failure.fault is not Fault.TARGET and not failure.overflow:
+        if failure.fault is not _TARGET and not failure.overflow:
             self._stop = Stop("fault")
         elif (
             retry_in is not None
@@ -223,12 +231,11 @@ class CallFlow:
         self._stop = Stop("committed")
 
     def _descend(self) -> None:
-        self._index = self._reached = max(self._index, self._reached) + 1
+        index = self._index
+        self._index = self._reached = (max(index, self._reached)) + 1
         self._attempts_here = 0
         self._pause = 0.0
 
 
-def _least(limit: float | None, left: float | None) -> float | None:
-    if limit is None or left is None:
-        return left if limit is None else limit
-    return min(limit, left)
+def _least(limit: float | None, left: float) -> float:
+    return left if limit is None else min(limit, left)

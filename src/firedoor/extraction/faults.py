@@ -39,6 +39,7 @@ __all__ = [
     "error_type",
     "fault_of_code",
     "is_context_overflow",
+    "is_plain",
     "is_retryable",
     "retry_after",
     "was_rejected",
@@ -95,6 +96,14 @@ def attribute(error: BaseException, *, streaming: bool = False) -> Fault:
     if kind.fault is None:
         kind.fault = _fault_of(error, kind, streaming=streaming)
     return kind.fault
+
+
+def is_plain(error: BaseException) -> bool:
+    """Whether the class of `error` says all that can be read of it.
+
+    `attribute` and `error_type` answer the same for every such error of the class.
+    """
+    return _kind_of(type(error)).says_all_of(error)
 
 
 def _fault_of(error: BaseException, kind: _Kind, *, streaming: bool) -> Fault:

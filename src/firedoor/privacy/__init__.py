@@ -1,6 +1,6 @@
 """What may leave the process: detectors, the redactor, keyed tokens."""
 
-from firedoor.privacy.exceptions import ErrorRecord, Fingerprints, describe_exception
+from firedoor.privacy.exceptions import ErrorRecord, KnownError, KnownErrors, describe_exception
 from firedoor.privacy.kinds import PERSONAL_KINDS, SECRET_KINDS, Match
 from firedoor.privacy.redactor import Detector, Pattern, Redactor
 from firedoor.privacy.settling import BEHIND, LONGEST
@@ -12,7 +12,8 @@ __all__ = [
     "SECRET_KINDS",
     "Detector",
     "ErrorRecord",
-    "Fingerprints",
+    "KnownError",
+    "KnownErrors",
     "Match",
     "Pattern",
     "Redactor",

@@ -6,17 +6,17 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import CodeType, TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from firedoor.privacy.redactor import Redactor
 
-__all__ = ["ErrorRecord", "Fingerprints", "describe_exception"]
+__all__ = ["ErrorRecord", "KnownError", "KnownErrors", "describe_exception"]
 
 _MOST = 32
 """Exceptions of one chain or group that are looked at."""
 _KEPT = 256
-"""Fingerprints a door remembers; then it begins again."""
+"""Failures a door remembers; then it begins again."""
 # Not from sysconfig, whose tables cost more to import than the rest of this package.
 _STANDARD = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - code objects name files by strings
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
@@ -48,53 +48,71 @@ def describe_exception(error: BaseException, redactor: Redactor) -> ErrorRecord:
     return ErrorRecord(redactor.redact_text(_name(type(error))), _fingerprint(error, redactor))
 
 
-class Fingerprints:
-    """The fingerprints of `describe_exception` under one redactor's key, each worked out once.
+class KnownError:
+    """A failure that was met before.
+
+    Attributes:
+        fingerprint: As `describe_exception` tells it.
+        codes: What its tracebacks went through; kept, so that no other code object can come to
+            have the identity of one of these.
+        note: For whoever asked: what else was found out about failures like this one.
+    """
+
+    __slots__ = ("codes", "fingerprint", "note")
+
+    def __init__(self, fingerprint: str, codes: list[CodeType]) -> None:
+        self.fingerprint = fingerprint
+        self.codes = codes
+        self.note: Any = None
+
+
+class KnownErrors:
+    """The failures a process has met, under one redactor's key: each is looked into once.
 
     In an outage the same exception is raised at the same place by every call. It is known again by
-    its type and by the code objects and instructions that its traceback names.
+    its type, and those it is told with, and by the code objects and instructions that their
+    tracebacks name.
     """
 
     __slots__ = ("_known", "_redactor")
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
-        # The code objects are kept, so that no other one can come to have their identity.
-        self._known: dict[tuple[object, ...], tuple[str, list[CodeType]]] = {}
+        self._known: dict[tuple[object, ...], KnownError] = {}
 
     def __len__(self) -> int:
         """How many are remembered."""
         return len(self._known)
 
-    def of(self, error: BaseException) -> str:
-        """16 hexadecimal digits, the same for the same failure under the same key."""
-        trail: list[object] = []
+    def find(self, error: BaseException) -> KnownError:
+        """What is known of failures like `error`."""
+        steps: list[object] = []
         codes: list[CodeType] = []
         if (
             error.__cause__ is None
             and error.__context__ is None
             and not isinstance(error, BaseExceptionGroup)
         ):
-            _retrace(error, trail, codes)
+            _retrace(error, steps, codes)
         else:
             for one in _related(error):
-                _retrace(one, trail, codes)
-        key = tuple(trail)
+                _retrace(one, steps, codes)
+        key = tuple(steps)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            known = self._known[key] = _fingerprint(error, self._redactor), codes
-        return known[0]
+            known = self._known[key] = KnownError(_fingerprint(error, self._redactor), codes)
+        return known
 
 
-def _retrace(error: BaseException, trail: list[object], codes: list[CodeType]) -> None:
-    trail.append(type(error))
+def _retrace(error: BaseException, steps: list[object], codes: list[CodeType]) -> None:
+    steps.append(type(error))
     traceback = error.__traceback__
     while traceback is not None:
         code = traceback.tb_frame.f_code
         codes.append(code)
-        trail += (id(code), traceback.tb_lasti)
+        steps += (id(code), traceback.tb_lasti)
         traceback = traceback.tb_next
 
 

@@ -10,7 +10,7 @@ from opentelemetry.context import Context
 
 from firedoor.config import Tier
 from firedoor.records import Decision
-from firedoor.shell.current import attach, get_current, restore
+from firedoor.shell.current import attach, get_current
 from firedoor.shell.streams import is_value, proxy_for
 
 if TYPE_CHECKING:
@@ -61,24 +61,26 @@ class Attempt:
         "timeout",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one is made for every attempt, and keywords cost time
         self,
         call: Call,
         model: str | None,
         number: int = 1,
-        *,
         tier: int = 0,
         timeout: float | None = None,
+        first_token: float | None = None,
+        idle: float | None = None,
+        began: float = 0.0,
     ) -> None:
         self._call = call
         self.model: Any = model
         self.number = number
         self.tier = tier
         self.timeout = timeout
-        self.first_token_within: float | None = None
-        self.idle_within: float | None = None
+        self.first_token_within = first_token
+        self.idle_within = idle
         self.first_token_s: float | None = None
-        self.began = 0.0
+        self.began = began
         self.line: int | None = None
         self.clean_model: str | None = None
         self.permit: tuple[LiveBreaker, Permit] | None = None
@@ -150,7 +152,10 @@ class Attempt:
 
     def __enter__(self) -> Self:
         self._previous = get_current()
-        attach(self.enter_context())
+        own = self._own
+        if own is None:
+            own = self._own = self._call.context(self)
+        attach(own)
         return self
 
     def __exit__(
@@ -159,8 +164,8 @@ class Attempt:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        if self._own is not None and self._previous is not None:
-            restore(self._own, self._previous)
+        if self._previous is not None and get_current() is self._own:  # as `restore`
+            attach(self._previous)
         if error is not None:
             return self._call.attempt_failed(self, error)
         if not self._handed:

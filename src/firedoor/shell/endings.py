@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from firedoor.errors import Denied
-from firedoor.extraction.faults import attribute, error_type, fault_of_code
-from firedoor.privacy import Fingerprints, Redactor
+from firedoor.extraction.faults import attribute, error_type, fault_of_code, is_plain
+from firedoor.privacy import KnownError, KnownErrors, Redactor
 from firedoor.types import Fault, Outcome
 
 __all__ = ["LOST", "TRUNCATED", "Ending", "Endings"]
@@ -48,7 +48,7 @@ class Endings:
         on_fault: Told of a fault of ours, by its seam.
     """
 
-    __slots__ = ("_clean", "_fingerprint", "_on_fault")
+    __slots__ = ("_clean", "_known", "_on_fault")
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Endings:
         on_fault: Callable[[str, BaseException], None],
     ) -> None:
         self._clean = clean
-        self._fingerprint = Fingerprints(redactor).of
+        self._known = KnownErrors(redactor).find
         self._on_fault = on_fault
 
     def of(self, error: BaseException, *, streaming: bool = False) -> Ending:
@@ -68,22 +68,33 @@ class Endings:
             error: The exception.
             streaming: It left while a stream of a model was read.
         """
-        if not isinstance(error, Exception):
+        if not isinstance(error, Exception) or isinstance(error, asyncio.CancelledError):
             return _ABANDONED if isinstance(error, GeneratorExit) else LOST
-        if isinstance(error, asyncio.CancelledError):
-            return LOST
-        outcome = Outcome.BLOCKED if isinstance(error, Denied) else Outcome.FAILED
         try:
-            return Ending(
-                outcome,
-                attribute(error, streaming=streaming),
-                self._clean(error_type(error)),
-                self._fingerprint(error),
-            )
+            known = self._known(error)
+            if not is_plain(error):
+                return self._read(error, known, streaming=streaming)
+            # Nothing about this one could be read otherwise than of the one met before.
+            found: Ending | None = known.note
+            if found is None:
+                found = known.note = self._read(error, known, streaming=streaming)
+            return found
         except Exception as fault:
             self._on_fault("attribution", fault)
-            return Ending(outcome, None, type(error).__name__)
+            return Ending(_outcome(error), None, type(error).__name__)
+
+    def _read(self, error: Exception, known: KnownError, *, streaming: bool) -> Ending:
+        return Ending(
+            _outcome(error),
+            attribute(error, streaming=streaming),
+            self._clean(error_type(error)),
+            known.fingerprint,
+        )
 
     def told(self, code: str) -> Ending:
         """What an error that a provider told of, without raising it, says of the call."""
         return Ending(Outcome.FAILED, fault_of_code(code), self._clean(code))
+
+
+def _outcome(error: Exception) -> Outcome:
+    return Outcome.BLOCKED if isinstance(error, Denied) else Outcome.FAILED

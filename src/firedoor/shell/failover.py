@@ -11,8 +11,9 @@ from typing import Any
 
 from firedoor.shell.canned import CannedStream
 from firedoor.shell.proxies import AsyncStream, SyncStream
+from firedoor.shell.streamed import BrokenStreamError, stream_failed
 from firedoor.shell.waiting import within
-from firedoor.shell.watch import BrokenStreamError, Restart, Watch
+from firedoor.shell.watch import Restart, Watch
 
 __all__ = ["AsyncFallbackStream", "FallbackStream"]
 
@@ -78,7 +79,7 @@ class FallbackStream(SyncStream):
         """Go on with the stream of the next attempt, or let `error` be seen."""
         watch: Watch = self._self_watch
         call = watch.call
-        if not call.stream_failed(watch.attempt, error):
+        if not stream_failed(call, watch.attempt, error):
             watch.settle()
             if isinstance(error, BrokenStreamError):
                 watch.finish()
@@ -161,7 +162,7 @@ class AsyncFallbackStream(AsyncStream):
     async def _replace(self, error: BaseException) -> None:
         watch: Watch = self._self_watch
         call = watch.call
-        if not call.stream_failed(watch.attempt, error):
+        if not stream_failed(call, watch.attempt, error):
             watch.settle()
             if isinstance(error, BrokenStreamError):
                 watch.finish()

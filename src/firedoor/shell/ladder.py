@@ -4,38 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from firedoor.config import Tier
-from firedoor.core.breaker_values import Refusal, Result
 from firedoor.core.flow import CallFlow, Failure, Pause, Serve, Stop, Try
-from firedoor.core.limiter import Ended, Shed, Ticket
+from firedoor.core.limiter import Shed, Ticket
 from firedoor.errors import BudgetExceeded, DeadlineExceeded, Denied
 from firedoor.extraction.faults import is_context_overflow, is_retryable, retry_after
 from firedoor.records import AttemptRecord
+from firedoor.shell.attempt import Attempt
 from firedoor.shell.backoff import delay_before
+from firedoor.shell.charges import NO_COST, Cost, charge, charge_late, cost_of
 from firedoor.shell.endings import LOST, Ending
-from firedoor.shell.fitness import unfit
+from firedoor.shell.gates import admit, release
 from firedoor.shell.pace import shut
 from firedoor.shell.streams import is_value
-from firedoor.shell.switched import model_off
-from firedoor.types import (
-    CostCertainty,
-    Fault,
-    Outcome,
-    Usage,
-    UsageCertainty,
-    Verdict,
-    VerdictStatus,
-)
+from firedoor.types import Fault, Outcome, Usage, UsageCertainty, Verdict, VerdictStatus
 
 if TYPE_CHECKING:
     from firedoor.core.snapshot import Resolution
-    from firedoor.shell.attempt import Attempt
     from firedoor.shell.call import Call
     from firedoor.shell.limiters import LiveLimiter
     from firedoor.shell.plan import Plan
 
 __all__ = ["Ladder"]
 
+_TARGET = Fault.TARGET
+_WELL = (Outcome.ANSWERED, None, None)
+_record = tuple.__new__
 _SOON = 1e-3
 _TICK = 0.05
 
@@ -53,12 +46,9 @@ class Ladder:
 
     __slots__ = (
         "_beaten",
-        "_begun",
         "_call",
         "_flow",
-        "_here",
         "_plan",
-        "_tier",
         "costs",
         "current",
         "deadline",
@@ -80,44 +70,87 @@ class Ladder:
             # Safe mode goes straight to the canned tier; a route without one was refused before.
             safe = switched.safe_mode is not None and plan.canned is not None
             first = len(plan.tiers) - 1 if safe else switched.minimum_tier
-        self._flow = CallFlow(plan.tiers, first=first, deadline=deadline)
-        self._tier = -1
-        self._here = 0
-        self._begun = 0.0
+        self._flow = CallFlow(plan.tiers, first, deadline)
         self.served: Serve | None = None
         self.current: Attempt | None = None
         self.denied: Denied | None = None
         self.error: BaseException | None = None
         self.standing = False
         self.ledger: list[AttemptRecord] = []
-        self.costs: list[tuple[float | None, CostCertainty]] = []
+        self.costs: list[Cost] = []
         self._beaten: list[tuple[Attempt, int]] = []
 
-    def step(self) -> Try | Pause | Serve:
-        """What to do now.
+    def climb(self) -> Attempt | Pause | None:
+        """The next attempt that the gates which never wait let run, or how long to wait for it.
+
+        None once a canned tier is to answer.
 
         Raises:
             Denied: If no tier could be tried: every gate refused, or the time was used up.
             Exception: The provider's own, where one failed and no gate let another tier run.
         """
-        now = self._call.runtime.now()
-        step = self._flow.next(now)
-        if isinstance(step, Stop):
-            if self.error is not None:
-                self.tell(self.error)
-                raise self.error
-            if self.denied is not None and step.reason != "deadline":
-                raise self.denied
-            raise self._too_late(now)
-        if isinstance(step, Try):
-            self._here = self._here + 1 if step.index == self._tier else 1
-            self._tier = step.index
-            self._begun = now
+        call = self._call
+        runtime = call.runtime
+        now = runtime.now()
+        while True:
+            step = self._flow.next(now)
+            if not isinstance(step, Try):
+                return self._nothing_to_try(step, now)
+            attempt = self.attempt_of(step, now)
+            if self._plan.gated or not runtime.switches.snapshot.empty:
+                try:
+                    denied = admit(call, self._plan, attempt)
+                except Exception as error:
+                    # A gate that breaks lets the call through, and is counted.
+                    runtime.internal("gates", error)
+                    denied = None
+                if denied is not None:
+                    self.refuse(attempt, denied)
+                    now = runtime.now()
+                    continue
+            if step.number == 1:
+                runtime.retries.attempted(now)
             self.standing = True
-        elif isinstance(step, Serve):
+            self._runs(attempt)
+            return attempt
+
+    def _nothing_to_try(self, step: Pause | Serve | Stop, now: float) -> Pause | None:
+        if isinstance(step, Pause):
+            return step
+        if isinstance(step, Serve):
             self.served = step
             self.ledger.append(AttemptRecord(step.index, None, Outcome.CANNED))
-        return step
+            return None
+        if self.error is not None:
+            self.tell(self.error)
+            raise self.error
+        if self.denied is not None and step.reason != "deadline":
+            raise self.denied
+        raise self._too_late(now)
+
+    def attempt_of(self, step: Try, now: float) -> Attempt:
+        """The attempt of a step; no gate has been asked."""
+        tier = step.tier
+        call = self._call
+        return Attempt(
+            call,
+            tier.model if self._plan.named else call.model,
+            step.number,
+            step.index,
+            step.timeout,
+            step.first_token,
+            tier.idle,
+            now,
+        )
+
+    def _runs(self, attempt: Attempt) -> None:
+        """This is the attempt that the call stands and falls with."""
+        self.current = attempt
+        call = self._call
+        record = call.record
+        record.tier = attempt.tier
+        if attempt.model is not None:
+            record.model = attempt.clean_model = call.cleaned(attempt.model)
 
     def _too_late(self, now: float) -> DeadlineExceeded:
         late = now - (now if self.deadline is None else self.deadline)
@@ -126,46 +159,6 @@ class Ladder:
             "more was tried; give door.request a longer deadline= or the route shorter timeouts",
             gate="deadline",
         )
-
-    def admit(self, attempt: Attempt) -> bool:
-        """Ask the gates that never wait: is the model switched on, is its circuit closed."""
-        self.standing = False
-        attempt.began = self._begun
-        denied = self._gate(attempt)
-        if denied is not None:
-            return self.refuse(attempt, denied)
-        if attempt.number == 1:
-            self._call.runtime.retries.attempted(self._begun)
-        self.standing = True
-        self.current = attempt
-        return True
-
-    def _gate(self, attempt: Attempt) -> Denied | None:
-        """What the gates that never wait say against an attempt; its permit is taken if nothing."""
-        call = self._call
-        runtime, route = call.runtime, call.route
-        # A switch may be about the model of a later tier only, or be set while the call runs.
-        switched = self._plan.named and not runtime.switches.snapshot.empty
-        if switched and attempt.model is not None:
-            choice = runtime.switches.model(attempt.model, journey=call.record.journey)
-            attempt.model = choice.name
-            call.switched_by(choice.applied)
-            if choice.disabled_by is not None:
-                return model_off(route, choice.name, choice.disabled_by)
-        tier = self._plan.tiers[attempt.tier]
-        if isinstance(tier, Tier) and (tier.context_window or tier.capabilities is not None):
-            denied = unfit(tier, call.arguments, route.id)
-            if denied is not None:
-                return denied
-        if self._plan.breaker:
-            live = runtime.breakers.find(route.id, attempt.model or route.name)
-            if live is not None:
-                answer = live.acquire(attempt.began)
-                if isinstance(answer, Refusal):
-                    return live.denied(answer)
-                attempt.permit = (live, answer)
-                call.record.breaker = str(live.state)
-        return None
 
     def hedge(self, first: Attempt) -> Attempt | None:
         """One more attempt beside those that run, on the tier of `first` or a later one.
@@ -180,15 +173,14 @@ class Ladder:
             step = self._flow.beside(index, now)
             if step is None:
                 return None
-            attempt = call.attempt_of(step)
-            attempt.began = now
-            if self._gate(attempt) is None and self._seat_now(attempt, now):
+            attempt = self.attempt_of(step, now)
+            if admit(call, self._plan, attempt) is None and self._seat_now(attempt, now):
                 if runtime.retries.take(now):
                     self._flow.ran(step)
                     return attempt
-                self._release(attempt, LOST, None)
+                release(attempt, LOST, None, now)
                 return None
-            self._release(attempt, LOST, None)
+            release(attempt, LOST, None, now)
             index += 1
 
     def _seat_now(self, attempt: Attempt, now: float) -> bool:
@@ -215,12 +207,7 @@ class Ladder:
 
     def won(self, attempt: Attempt) -> None:
         """Of several attempts, this is the one that goes on."""
-        self.current = attempt
-        call = self._call
-        call.record.tier = attempt.tier
-        if attempt.model is not None:
-            attempt.clean_model = call.runtime.clean(attempt.model, call.found)
-            call.record.model = attempt.clean_model
+        self._runs(attempt)
 
     def late(self, attempt: Attempt, value: Any) -> None:
         """An attempt that was given up has answered after all: what it used is paid for."""
@@ -235,7 +222,7 @@ class Ladder:
                 return
             if call.finished:
                 runtime.workers.spent(usage)
-                call.came_late(attempt, usage)
+                charge_late(call, attempt, usage)
             else:
                 self.ledger[attempt.line] = self.ledger[attempt.line]._replace(usage=usage)
         except Exception as error:
@@ -253,7 +240,7 @@ class Ladder:
         """Whether the limiter has a place; what is held is given back if not."""
         if isinstance(answer, Ticket):
             attempt.ticket = (live, answer)
-            self._begun = attempt.began = self._call.runtime.now()
+            attempt.began = self._call.runtime.now()
             return True
         return self.turned_away(attempt, live.denied(answer))
 
@@ -280,32 +267,11 @@ class Ladder:
         self._flow.refused(final=isinstance(denied, BudgetExceeded) and denied.final)
         return False
 
-    def _release(
-        self, attempt: Attempt, ending: Ending | None, error: BaseException | None
-    ) -> None:
-        """Give back what the gates gave, and tell them how it went."""
-        now = self._call.runtime.now()
-        if attempt.permit is not None:
-            live, permit = attempt.permit
-            attempt.permit = None
-            live.settle(
-                permit,
-                _result(ending),
-                now - attempt.began,
-                now,
-                first_token=attempt.first_token_s,
-                retry_after=None if error is None else retry_after(error),
-            )
-        if attempt.ticket is not None:
-            limiter, ticket = attempt.ticket
-            attempt.ticket = None
-            limiter.release(ticket, now, _load(ending))
-
     def withdraw(self) -> None:
         """The call ends while an attempt waits for a gate: it never ran, and costs nothing."""
         attempt, self.current = self.current, None
         if attempt is not None:
-            self._release(attempt, LOST, None)
+            release(attempt, LOST, None, self._call.runtime.now())
 
     def failed(self, attempt: Attempt, error: BaseException, ending: Ending) -> bool:
         """Note a failed attempt; whether the call goes on to something else."""
@@ -316,7 +282,7 @@ class Ladder:
             return False
         # An exception is read no further than what is done next depends on it.
         fault = ending.fault
-        targets = fault is Fault.TARGET
+        targets = fault is _TARGET
         failure = Failure(fault, targets, not targets and is_context_overflow(error))
         self.error = error
         retry_in = None
@@ -325,7 +291,7 @@ class Ladder:
             and is_retryable(error)
             and self._call.runtime.retries.take(now)
         ):
-            retry_in = delay_before(self._here, retry_after(error), wait=self._plan.wait)
+            retry_in = delay_before(self._flow.here, retry_after(error), wait=self._plan.wait)
         self._flow.failed(failure, now, retry_in=retry_in)
         return self._flow.over(now) is None
 
@@ -357,28 +323,38 @@ class Ladder:
     ) -> None:
         """Write an attempt that has ended into the ledger, and let its gates know."""
         self.current = None
-        self._release(attempt, ending, error)
         call = self._call
-        try:
-            cost = call.account(attempt, usage, well=ending is None, error=error)
-        except Exception as fault:
-            call.runtime.internal("budget", fault)
-            cost = None, CostCertainty.UNKNOWN
+        if attempt.permit is not None or attempt.ticket is not None:
+            release(attempt, ending, error, now)
+        cost = NO_COST
+        if usage is not None or call.purse is not None:
+            try:
+                cost = charge(call, attempt, usage, well=ending is None, error=error)
+            except Exception as fault:
+                call.runtime.internal("budget", fault)
+        began = attempt.began
+        took = now - began
         self.costs.append(cost)
         attempt.line = len(self.ledger)
+        outcome, blame, error_type = _WELL if ending is None else ending[:3]
+        # The fields in their order: by name they cost four times as much.
         self.ledger.append(
-            AttemptRecord(
-                tier=attempt.tier,
-                model=attempt.clean_model,
-                outcome=Outcome.ANSWERED if ending is None else ending.outcome,
-                latency_s=now - attempt.began,
-                first_token_s=attempt.first_token_s,
-                usage=usage,
-                cost_usd=cost[0],
-                error_type=None if ending is None else ending.error_type,
-                fault=None if ending is None else ending.fault,
-                started_s=attempt.began - call.started,
-                overrun_s=_overrun(attempt, now - attempt.began),
+            _record(
+                AttemptRecord,
+                (
+                    attempt.tier,
+                    attempt.clean_model,
+                    outcome,
+                    took,
+                    attempt.first_token_s,
+                    usage,
+                    cost[0],
+                    error_type,
+                    blame,
+                    None,
+                    began - call.started,
+                    _overrun(attempt, took),
+                ),
             )
         )
         if ending is None and usage is not None and self._beaten:
@@ -395,7 +371,7 @@ class Ladder:
                 continue  # it has told, late
             usd = self.ledger[line].cost_usd
             if usd is None:
-                self.costs[at] = usd, _ = self._call.cost_of(attempt.model, least)
+                self.costs[at] = usd, _ = cost_of(self._call, attempt.model, least)
             self.ledger[line] = self.ledger[line]._replace(usage=least, cost_usd=usd)
 
     def tell(self, error: BaseException) -> None:
@@ -420,21 +396,3 @@ def _overrun(attempt: Attempt, took: float) -> float | None:
     if attempt.first_token_s is not None and attempt.first_token_within is not None:
         over = max(over, attempt.first_token_s - attempt.first_token_within)
     return over if over > _TICK else None
-
-
-def _result(ending: Ending | None) -> Result:
-    """What an attempt's ending says of its target's health."""
-    if ending is None:
-        return Result.SUCCESS
-    if ending.fault is Fault.TARGET:
-        return Result.FAILURE
-    if ending.outcome in (Outcome.CANCELLED, Outcome.ABANDONED):
-        return Result.CANCELLED
-    return Result.IGNORED
-
-
-def _load(ending: Ending | None) -> Ended:
-    """What it says of its target's load."""
-    if ending is None:
-        return Ended.SAMPLE
-    return Ended.DROPPED if ending.fault is Fault.TARGET else Ended.SILENT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from firedoor.config import Canned, Hedge, Tier
@@ -39,6 +39,7 @@ class Plan:
         limiter: The same of limiters.
         enforced: Sync functions run in worker threads, so that their time limits hold.
         hedge: When to ask once more while the first answer is awaited.
+        gated: Whether a gate of a tier has to be asked where no switch is set.
     """
 
     tiers: tuple[Tier | Canned, ...]
@@ -49,6 +50,15 @@ class Plan:
     limiter: bool = False
     enforced: bool = False
     hedge: Hedge | None = None
+    gated: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find out once what every call would ask."""
+        checked = any(
+            isinstance(tier, Tier) and (tier.context_window or tier.capabilities is not None)
+            for tier in self.tiers
+        )
+        object.__setattr__(self, "gated", self.breaker or checked)
 
     @property
     def alias(self) -> str | None:

@@ -31,6 +31,7 @@ class Route:
     __slots__ = (
         "alias",
         "clean_alias",
+        "clean_names",
         "depth",
         "id",
         "kind",
@@ -86,6 +87,7 @@ class Route:
         self.streams = False  # has returned one
         self.alias = plan.alias if plan is not None and plan.named else model
         self.clean_alias = None if self.alias is None else runtime.clean(self.alias)
+        self.clean_names = _clean_names(runtime, plan, self.alias)
         self.provider = provider
         self.depth = depth
         self.prompt = prompt
@@ -102,6 +104,14 @@ class Route:
     def single(self, model: str | None) -> Plan:
         """The plan of a route that has none, for calls that must end by a deadline."""
         return Plan((Tier(model or self.name),), named=False)
+
+
+def _clean_names(runtime: Runtime, plan: Plan | None, alias: str | None) -> dict[str, str]:
+    """The route's own names of models that the redactor leaves as they are, each its own value."""
+    names = {alias} if alias is not None else set()
+    if plan is not None and plan.named:
+        names |= {tier.model for tier in plan.tiers if isinstance(tier, Tier)}
+    return {name: name for name in names if runtime.clean(name) == name}
 
 
 @dataclass(frozen=True, slots=True)

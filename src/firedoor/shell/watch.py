@@ -15,6 +15,7 @@ from firedoor.extraction import Extract, replace_text, text_of
 from firedoor.shell.current import attach, get_current
 from firedoor.shell.endings import Ending
 from firedoor.shell.pace import Pace, shut, shut_async
+from firedoor.shell.streamed import broken, end_stream, interrupted, switched_off
 from firedoor.shell.switched import newly
 from firedoor.types import Fault, Outcome, RouteKind
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from firedoor.shell.call import Call
     from firedoor.shell.purse import Purse
 
-__all__ = ["BrokenStreamError", "Restart", "Watch"]
+__all__ = ["Restart", "Watch"]
 
 _LEFT = Ending(Outcome.ABANDONED, None, "abandoned")
 _USED_UP = Ending(Outcome.BLOCKED, Fault.POLICY, "budget_used_up")
@@ -32,10 +33,6 @@ _SWITCHED_OFF = Ending(Outcome.CANCELLED, None, "switched_off")
 
 Restart = Callable[["Attempt"], Any]
 """Makes the stream of another attempt; what an async function returns is to be awaited."""
-
-
-class BrokenStreamError(Exception):
-    """A stream ended before any content without saying that it was finished; never leaves here."""
 
 
 class Watch:
@@ -218,7 +215,7 @@ class Watch:
             self._board = board
             if switch is None or wish is InFlight.KEEP:
                 return False
-            self.call.interrupted(switch)
+            interrupted(self.call, switch)
             if wish is InFlight.DRAIN and self.first is not None:
                 self._sentence = Sentence()
                 return False
@@ -232,7 +229,7 @@ class Watch:
         """Whether a switch ended the stream before it said anything, and the safe response is due."""
         if self.early is not _SWITCHED_OFF or self.first is not None:
             return False
-        if not self.call.stream_switched_off(self.attempt, self.early):
+        if not switched_off(self.call, self.attempt, self.early):
             return False
         self.early = None
         return True
@@ -330,7 +327,7 @@ class Watch:
         call = self.call
         plan = call.route.plan
         try:
-            ending = call.broken(error)
+            ending = broken(call, error)
             canned = None if plan is None else plan.canned
             if ending.fault is not Fault.TARGET or canned is None or text_of(self.last) is None:
                 return None
@@ -372,9 +369,10 @@ class Watch:
         if self.outflow is not None:
             self.call.judged(self.outflow.verdicts)
         try:
-            self.call.end_stream(
-                extract,
+            end_stream(
+                self.call,
                 self.attempt,
+                extract,
                 ending=ending,
                 chunks=self.chunks,
                 first=self.first,

@@ -95,6 +95,11 @@ class Recorder:
 
     # Calls -----------------------------------------------------------------------------------
 
+    @property
+    def traces(self) -> bool:
+        """Whether spans or log events go anywhere by now."""
+        return self.spans.made or self._events is not None
+
     def start_call(self, record: Decision, start_ns: int | None = None) -> Span:
         """The span of a call that begins; a child of the current span, and not made current.
 
@@ -107,25 +112,25 @@ class Recorder:
             start_ns = int(record.time * 1e9)
         return self.spans.start(common.name, common.kind, common.start, start_ns)
 
-    def end_call(self, record: Decision, span: Span, end_ns: int | None = None) -> None:
+    def end_call(self, record: Decision, span: Span | None, end_ns: int | None = None) -> None:
         """End a call's span with what its decision says, and record its metrics.
 
         Args:
             record: The finished decision.
-            span: From `start_call`.
+            span: From `start_call`; None where nothing traces, or none could be made.
             end_ns: When the call ended, nanoseconds since the epoch. None: now.
         """
         common = self._commons.of(record)
         gate = _stopped_by(record) if record.verdicts else None
         try:
-            if span.is_recording() or self._events is not None:
+            if span is not None and (span.is_recording() or self._events is not None):
                 attributes = self._finish(record, common, span, gate, end_ns)
                 if self._events is not None:
                     failed = record.outcome in _FAILURES
                     self._events.emit(attributes, span, failed=failed, time_ns=end_ns)
         except Exception as error:
             self.internal_error("telemetry", error)
-            if span.is_recording():
+            if span is not None and span.is_recording():
                 self.spans.finish(span, common.base, end_time_ns=end_ns)
         finally:
             self._metrics.call(record, common, ran=gate is None)

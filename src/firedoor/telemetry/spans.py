@@ -101,6 +101,11 @@ class Spans:
         """Whether spans are finished by hand rather than through the API."""
         return self._maker is not None and not isinstance(self._maker, _ThroughApi)
 
+    @property
+    def made(self) -> bool:
+        """Whether anything makes spans here by now, be it only to sample them out."""
+        return self._maker is not None or self._resolve() is not None
+
     def start(
         self, name: str, kind: SpanKind, attributes: Attributes, start_ns: int | None = None
     ) -> Span:
