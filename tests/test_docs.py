@@ -27,6 +27,15 @@ def test_every_kind_of_finding_is_on_the_redaction_page():
     assert sorted(kind for kind in kinds if f"`{kind}`" not in page) == []
 
 
+def test_the_runbook_on_the_incidents_page_can_be_used(tmp_path):
+    page = (ROOT / "docs/incidents.md").read_text()
+    file = tmp_path / "retrieval.yaml"
+    file.write_text(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
+    (book,) = fd.runbooks.load(file)
+    assert book.incident_class is fd.IncidentClass.RETRIEVAL_FAILURE
+    assert [action.kind for action in book.actions] == ["reduce_depth", "safe_mode"]
+
+
 def test_every_outcome_is_explained():
     page = (ROOT / "docs/decisions.md").read_text()
     assert [o for o in fd.Outcome if f"| `{o}` |" not in page] == []
