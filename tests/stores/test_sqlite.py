@@ -119,3 +119,8 @@ class TestAFile:
     def test_that_is_not_named(self):
         with pytest.raises(ConfigurationError, match="name a file after three slashes"):
             open_store("sqlite://host/state.db")
+
+    @pytest.mark.parametrize("query", ["busy_timeout=long", "busy_timeout=0", "timeout=1", "x"])
+    def test_with_an_option_there_is_not(self, path, query):
+        with pytest.raises(ConfigurationError, match="the one option is busy_timeout"):
+            open_store(f"sqlite:///{path}?{query}")

@@ -44,6 +44,7 @@ PROCESSES = "budgets:processes"
 _FOREVER = 86_400.0
 _GATHER = 0.005  # calls that end together are told together
 _RENEWED = 256
+_ASKED = 4  # once, and again while what this process has told meanwhile may have made room
 
 
 class LeftAlone(StoreError):
@@ -60,8 +61,7 @@ class Accounts:
         clock: The door's.
         on_settled: Called with `Settling.told` and the balances after a settlement.
         on_fault: Called with what went wrong behind the path.
-        on_start: Called behind the path when this process first reaches a shared store, and again
-            after each lease.
+        on_work: Called with a shared store behind the path, whenever it is told something.
         lease: Seconds the holds of this process last unless it renews them.
     """
 
@@ -72,7 +72,7 @@ class Accounts:
         *,
         on_settled: OnSettled,
         on_fault: Callable[[BaseException], None],
-        on_start: Callable[[Store], None] | None = None,
+        on_work: Callable[[Store], None] | None = None,
         lease: float = LEASE,
     ) -> None:
         self.store = store
@@ -81,7 +81,7 @@ class Accounts:
         self._clock = clock.now
         self._on_settled = on_settled
         self._on_fault = on_fault
-        self._on_start = on_start
+        self._on_work = on_work
         self._away_until = 0.0
         self._failing = False
         self._lease = lease if self.shared else _FOREVER
@@ -121,12 +121,12 @@ class Accounts:
             return self.store.reserve(hold, lines, self._lease)
         self._check()
         try:
-            answer = self.store.reserve(hold, lines, self._lease)
-            for _ in lines:
-                if answer.refused is None or not self._may_make_room(lines[answer.refused]):
+            for _ in range(_ASKED):
+                told = self._outbox.told
+                answer = self.store.reserve(hold, lines, self._lease)
+                if answer.refused is None or not self._may_make_room(lines[answer.refused], told):
                     break
                 self._make_room(lines[answer.refused])
-                answer = self.store.reserve(hold, lines, self._lease)
         except StoreError:
             self._failed()
             raise
@@ -138,13 +138,13 @@ class Accounts:
             return self.reserve(hold, lines)
         self._check()
         try:
-            answer = await self.store.areserve(hold, lines, self._lease)
-            for _ in lines:
-                if answer.refused is None or not self._may_make_room(lines[answer.refused]):
+            for _ in range(_ASKED):
+                told = self._outbox.told
+                answer = await self.store.areserve(hold, lines, self._lease)
+                if answer.refused is None or not self._may_make_room(lines[answer.refused], told):
                     break
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(None, self._make_room, lines[answer.refused])
-                answer = await self.store.areserve(hold, lines, self._lease)
         except StoreError:
             self._failed()
             raise
@@ -169,8 +169,10 @@ class Accounts:
                 self._start()
         return answer
 
-    def _may_make_room(self, line: Line) -> bool:
-        return self._outbox.unsettled or self._shares.holds(line.key)
+    def _may_make_room(self, line: Line, told: int) -> bool:
+        """Whether the store may have more to grant than it knew of when `told` ends were told."""
+        outbox = self._outbox
+        return outbox.unsettled or outbox.told != told or self._shares.holds(line.key)
 
     def _make_room(self, line: Line) -> None:
         """Give a counter back what it holds for this process and need not."""
@@ -293,10 +295,10 @@ class Accounts:
             for ended in self._shares.renew():
                 self._outbox.settle(ended)
             self._outbox.doubt()
-            if self._on_start is not None:
-                self._on_start(self.store)
             self._looked = now
             self._failing = False
+        if self._on_work is not None:
+            self._on_work(self.store)
         for ended in self._shares.lease():
             self._outbox.settle(ended)
 

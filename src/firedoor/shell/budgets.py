@@ -71,7 +71,7 @@ class Budgets:
             clock,
             on_settled=self.settled,
             on_fault=on_fault,
-            on_start=self._define,
+            on_work=self._define,
             lease=lease,
         )
         self.prices = prices

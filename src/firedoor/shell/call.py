@@ -266,6 +266,15 @@ class Call:
             return self._only()
         raise StopAsyncIteration
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether a gate may have to wait before an attempt runs."""
+        ladder, purse = self.ladder, self.purse
+        if ladder is None:
+            return False
+        plan = self.route.plan
+        return (plan is not None and plan.limiter) or (purse is not None and purse.may_wait)
+
     def _funded(self, attempt: Attempt) -> bool:
         """Whether every budget lets the attempt run; what it may cost is held if so."""
         assert self.purse is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
@@ -13,6 +13,7 @@ import wrapt
 from firedoor.errors import ConfigurationError
 from firedoor.shell.attempt import Attempt
 from firedoor.shell.call import Call
+from firedoor.shell.deferred import DeferredStream
 from firedoor.shell.hedging import Hedger
 from firedoor.shell.route import Binding, Route
 from firedoor.shell.scope import current_attempt
@@ -82,7 +83,8 @@ class Guard:
                 f"{route.id}: hedge= cannot run an async generator function twice before it is "
                 "read: make it an async function that returns the stream"
             )
-        streams = inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
+        asyncgen = inspect.isasyncgenfunction(target)
+        streams = inspect.isgeneratorfunction(target) or asyncgen
 
         def bind(wrapped: Any, instance: Any) -> Binding:
             # A bound method's signature lacks `self`, so the two are read apart.
@@ -110,6 +112,17 @@ class Guard:
                 functools.partial(wrapped, *bound, **named), limit, late=attempt.came_late
             )
 
+        def later(
+            call: Call, wrapped: Any, args: Any, kwargs: Any, again: Callable[[Attempt], Any] | None
+        ) -> Callable[[], Awaitable[Any]]:
+            async def begin() -> Any:
+                async for attempt in call:
+                    with attempt:
+                        return attempt.take(run(wrapped, attempt, args, kwargs), again)
+                return call.respond(stream=True)
+
+            return begin
+
         def sync(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
             binding = bindings[instance is not None] or bind(wrapped, instance)
             if not runtime.enabled:
@@ -122,6 +135,8 @@ class Guard:
                 args, kwargs = screens.enter(call, args, kwargs)
             call.given = args, kwargs
             again = restart(wrapped, args, kwargs) if call.ladder is not None else None
+            if asyncgen and call.may_wait:
+                return DeferredStream(call, later(call, wrapped, args, kwargs, again))
             for attempt in call:
                 if hedger is not None and call.ladder is not None:
                     begin = bare(wrapped, args, kwargs)

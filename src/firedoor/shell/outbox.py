@@ -73,6 +73,8 @@ class Outbox:
         self._doubtful: list[Settling] = []
         self._posts: dict[str, tuple[Line, int]] = {}
         self._jobs: deque[Callable[[], None]] = deque()
+        self.told = 0
+        """How many ends of holds were told."""
         self.lost = 0
         """Amounts that were not kept, since too many counters waited."""
 
@@ -147,6 +149,7 @@ class Outbox:
         self._on_fault(ValueError(f"{settling.amounts} is no settlement of {settling.hold!r}"))
 
     def _told(self, batch: Sequence[Settling], answers: Sequence[Any]) -> None:
+        self.told += len(batch)
         for one, balances in zip(batch, answers, strict=True):
             if balances is None:
                 for line, spent in zip(one.lines, one.amounts, strict=True):

@@ -96,6 +96,11 @@ class Purse:
         """So many attempts may run beside one."""
         self._forecast.extra = extra
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether a store has to be asked that does not answer at once."""
+        return self._budgets.accounts.shared and not all(rule.local for rule in self._rules)
+
     # Before an attempt ---------------------------------------------------------------------
 
     def reserve(self, attempt: Attempt) -> BudgetExceeded | None:

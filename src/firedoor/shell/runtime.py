@@ -28,6 +28,7 @@ from firedoor.telemetry.recorder import Recorder
 if TYPE_CHECKING:
     from firedoor.core.loop_guard import LoopLimits
     from firedoor.shell.budgets import Budgets
+    from firedoor.shell.deferred import DeferredStream
     from firedoor.shell.route import Route
     from firedoor.shell.scope import Request
     from firedoor.shell.watch import Watch
@@ -90,7 +91,7 @@ class Runtime:
         self.request_listeners: list[Callable[[Request], object]] = []
         self.witness: Witness | None = None
         self.feedback: Listener | None = None
-        self.streams: weakref.WeakSet[Watch] = weakref.WeakSet()
+        self.streams: weakref.WeakSet[Watch | DeferredStream] = weakref.WeakSet()
         self.service = service
         endings = Endings(redactor, clean=self.clean, on_fault=self.internal)
         self.ending = endings.of
@@ -152,7 +153,7 @@ class Runtime:
             except Exception as error:
                 self.internal("listener", error)
 
-    def opened(self, watch: Watch) -> None:
+    def opened(self, watch: Watch | DeferredStream) -> None:
         """Remember a stream, so that one still open at interpreter exit is told of as well."""
         REAPER.arm()
         if not self._armed:
@@ -162,7 +163,7 @@ class Runtime:
             atexit.register(_close_all, weakref.ref(self))
         self.streams.add(watch)
 
-    def collected(self, watch: Watch) -> None:
+    def collected(self, watch: Watch | DeferredStream) -> None:
         """A stream's proxy was garbage: finish its call, but never from inside the collector.
 
         The cycle collector may run in the middle of anything, a held lock of the metrics SDK

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from firedoor.clock import SYSTEM_CLOCK, Clock
 from firedoor.errors import ConfigurationError
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from firedoor.stores.base import Store
 
 __all__ = ["open_store"]
+
+_LONGEST_WAIT = 60
 
 _SCHEMES = "memory://, sqlite:///relative/path, sqlite:////absolute/path, redis://host:port/0"
 
@@ -41,7 +43,7 @@ def open_store(url: str, clock: Clock = SYSTEM_CLOCK) -> Store:
                 )
             from firedoor.stores.sqlite import SQLiteStore  # noqa: PLC0415
 
-            return SQLiteStore(path, clock)
+            return SQLiteStore(path, clock, **_options(parts.query))
         case "redis" | "rediss" | "unix":
             try:
                 from firedoor.stores.redis import RedisStore  # noqa: PLC0415
@@ -54,3 +56,20 @@ def open_store(url: str, clock: Clock = SYSTEM_CLOCK) -> Store:
         case _:
             scheme = f"{parts.scheme}://..." if parts.scheme else url
             raise ConfigurationError(f"state={scheme!r}: use one of {_SCHEMES}")
+
+
+def _options(query: str) -> dict[str, float]:
+    """What the query of a SQLite URL sets: `busy_timeout`, in seconds."""
+    if not query:
+        return {}
+    found = dict(parse_qsl(query, keep_blank_values=True))
+    try:
+        seconds = float(found.pop("busy_timeout", ""))
+    except ValueError:
+        seconds = 0.0
+    if found or not 0 < seconds <= _LONGEST_WAIT:
+        raise ConfigurationError(
+            f"state=sqlite:///...?{query}: the one option is busy_timeout, in seconds from 0 to "
+            f"{_LONGEST_WAIT}"
+        )
+    return {"busy_timeout": seconds}
