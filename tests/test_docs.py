@@ -58,6 +58,15 @@ def test_every_link_leads_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
+def test_every_action_is_on_its_page():
+    page = (ROOT / "docs/actions.md").read_text()
+    named = [getattr(fd.actions, name) for name in fd.actions.__all__]
+    made = [a for a in named if isinstance(a, type) and isinstance(getattr(a, "kind", None), str)]
+    made = [a for a in made if a.kind]
+    assert len(made) == 12
+    assert [a.__name__ for a in made if f"| `{a.__name__}(" not in page] == []
+
+
 def test_every_public_name_is_there():
     assert [name for name in fd.__all__ if not hasattr(fd, name)] == []
     assert len(set(fd.__all__)) == len(fd.__all__)

@@ -21,6 +21,12 @@ SAYS = {
         "4 requests reached it",
         "canned    tier 2  $0.0000  switch:sw-",
     ],
+    "incident_loop": [
+        "quality_regression, contained: refusal rate",
+        "applied: gpt-5 → gpt-5-mini on checkout-help, for 30 min; touches llm:answer on checkout",
+        "a quarter of an hour later: stabilised, the action is verified",
+        "ana       closed: 1 finding",
+    ],
     "opentelemetry_wiring": ['"name": "chat gpt-5-mini"', '"name": "handle POST /chat"'],
 }
 

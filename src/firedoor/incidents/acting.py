@@ -363,10 +363,10 @@ class SwitchAction(Action):
         routes = action._touches(context)
         everywhere = ANYTHING in journeys
         share = context.share(() if everywhere else journeys)
-        who = "every journey" if everywhere else f"on {', '.join(journeys)}"
+        who = "on every journey" if everywhere else f"on {', '.join(journeys)}"
         what = "all routes" if ANYTHING in routes else ", ".join(routes)
         amount = "" if share is None else f"; about {100 * share:.0f} % of requests"
-        return BlastRadius(journeys, routes, share, f"{what}, {who}{amount}")
+        return BlastRadius(journeys, routes, share, f"{what} {who}{amount}")
 
     def _refuse(self, board: Board, *, setting: Setting, context: ActionContext) -> None:
         """Leave alone what another writer is at work on; asked on the board as it is written."""

@@ -47,6 +47,9 @@ _REFRESH: Final = 5.0
 _BACK: Final = 3_600.0
 """Seconds looked back on for the first bad decision and for exposure, at the most."""
 
+_LEAST: Final = 10.0
+"""Seconds looked back on for exposure, at the least."""
+
 _ENOUGH: Final = 5
 """Observations below which nobody can say whether a signal is better."""
 
@@ -359,7 +362,7 @@ class Monitor:
         """With its severity, from how far it reaches."""
         wall = self._book.time()
         began = record.first_bad_at or record.detected_at or wall
-        seconds = min(_BACK, max(60.0, wall - began))
+        seconds = min(_BACK, max(_LEAST, wall - began))
         share, affected = None, None
         for alert in record.alerts:
             if alert.recovered_at is not None:
