@@ -11,6 +11,8 @@ import logging
 import pytest
 from opentelemetry import baggage, context, trace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
 import firedoor as fd
 
@@ -181,6 +183,43 @@ def test_with_capture_the_text_leaves_redacted(make_door, seen):
     decision = next(d for d in seen.decisions if d.route == "llm:answer")
     assert "My data: <email:" in decision.input_text
     assert "Of course: <email:" in decision.output_text
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+@pytest.mark.parametrize("padding", [0, 490])
+def test_what_people_write_about_an_incident_leaves_nowhere(  # noqa: PLR0917
+    make_door, seen, tmp_path, caplog, kind, padding
+):
+    """In the ledger's file, spans, events, metrics, messages: also where a long text is cut."""
+    caplog.set_level(logging.DEBUG)
+    logs = InMemoryLogRecordExporter()
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(logs))
+    file = tmp_path / "incidents.db"
+    door = make_door(ledger=f"sqlite:///{file}", logger_provider=provider, notify=[fd.notify.Log()])
+    needle, secret = NEEDLES[kind], "x " * (padding // 2) + SECRETS[kind]
+    one = door.incidents.open(fd.IncidentRecord("", "", title=secret, why=secret), "k")
+    one.contain(secret, actor=secret)
+    one.stabilise(secret)
+    one.diagnose(secret)
+    one.note(secret)
+    one.assign(secret)
+    one.add_finding(fd.Finding(secret, owner=secret, waiver=secret))
+    one.close([fd.Finding(secret, probe="p")], waiver=secret, recovered=secret)
+    door.flush()
+    everything = {
+        "ledger": b"".join(path.read_bytes() for path in tmp_path.iterdir()).decode("latin-1"),
+        "spans": "".join(span.to_json() for span in seen.spans),
+        "metrics": seen.reader.get_metrics_data().to_json(),
+        "events": "".join(log.to_json() for log in logs.get_finished_logs()),
+        "messages": caplog.text,
+    }
+    assert "Closed:" in everything["messages"]
+    assert "firedoor.incident.reason" in everything["events"]
+    # Also the beginning of it: a text that is cut before it is redacted shows half a secret.
+    for part in (needle, json.dumps(needle)[1:-1], needle[: max(8, len(needle) // 2)]):
+        assert [where for where, text in everything.items() if part in text] == []
+    provider.shutdown()
 
 
 def test_links_and_events_of_other_spans_are_redacted_by_the_exporter(seen, tmp_path):

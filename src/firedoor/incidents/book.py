@@ -246,6 +246,8 @@ class Incidents:
                 service=record.service or self.service or "",
                 version=0,
             )
+            if self._clean is not None:  # before its title becomes a line of the timeline
+                given = redacted(given, self._clean)
             while True:
                 made = self._finished(None, lifecycle.open_incident(given, now=self.time()))
                 if not self._reachable():
@@ -357,11 +359,14 @@ class Incidents:
         """Seconds since the epoch."""
         return self._clock.time_ns() / 1e9
 
-    @staticmethod
-    def actor(given: str | None) -> str:
+    def clean(self, text: str) -> str:
+        """`text` as it may be kept. Comes before anything that would cut or join it."""
+        return text if self._clean is None else self._clean(text)
+
+    def actor(self, given: str | None) -> str:
         """Who acts; the user the process runs as where nobody says."""
         if given is not None and given.strip():
-            return given
+            return self.clean(given)
         try:
             return getpass.getuser()
         except (KeyError, OSError):  # a container may run as a user that has no name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from firedoor.core import lifecycle
 from firedoor.core.incident import (
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from firedoor.incidents.book import Incidents
 
 __all__ = ["Incident"]
+
+T = TypeVar("T")
 
 
 class Incident:
@@ -151,7 +153,8 @@ class Incident:
             actor: Who closes it.
         """
         book = self._book
-        now, who, given = book.time(), book.actor(actor), tuple(findings)
+        now, who, given = book.time(), book.actor(actor), tuple(map(self._clean, findings))
+        waiver, owner, recovered = map(self._clean, (waiver, owner, recovered))
         return book.update(
             self._id,
             lambda record: lifecycle.close(
@@ -203,7 +206,7 @@ class Incident:
     ) -> IncidentRecord:
         """Say no to an action that waits for a person."""
         book = self._book
-        now, who = book.time(), book.actor(actor)
+        now, who, reason = book.time(), book.actor(actor), self._clean(reason)
         made = book.update(
             self._id, lambda r: lifecycle.reject(r, action_id, reason, now=now, actor=who)
         )
@@ -238,7 +241,7 @@ class Incident:
         done: bool,  # noqa: FBT001
     ) -> IncidentRecord:
         book = self._book
-        now, who = book.time(), book.actor(actor)
+        now, who, reason = book.time(), book.actor(actor), self._clean(reason)
         made = book.update(
             self._id,
             lambda r: lifecycle.want(r, action_id, state, reason, now=now, actor=who, done=done),
@@ -249,5 +252,17 @@ class Incident:
     def _step(
         self, edit: Callable[..., IncidentRecord], value: Any, actor: str | None
     ) -> IncidentRecord:
-        now, who = self._book.time(), self._book.actor(actor)
+        now, who, value = self._book.time(), self._book.actor(actor), self._clean(value)
         return self._book.update(self._id, lambda r: edit(r, value, now=now, actor=who))
+
+    def _clean(self, value: T) -> T:
+        """What a person wrote, redacted before it is put on one line and cut to its length."""
+        made: Any = value
+        if isinstance(value, Finding):
+            texts = {
+                name: self._clean(getattr(value, name)) for name in ("text", "owner", "waiver")
+            }
+            made = replace(value, **texts)
+        elif isinstance(value, str):
+            made = self._book.clean(value)
+        return made  # type: ignore[no-any-return]
