@@ -10,12 +10,12 @@ from support.refusals import load, rates
 LONG = "The parcel left the warehouse on Monday and will be with you by Thursday. " * 400
 
 
-@pytest.mark.parametrize("name", ["tuning", "heldout"])
+@pytest.mark.parametrize("name", ["tuning", "development", "heldout"])
 def test_refusals_are_told_from_honest_answers(name):
     """Known string lists reach 0.99 of refusals at 38 % of honest answers, or 0.86 at 4 %."""
     found = rates(refusal_in, load(name))
-    assert found.recall >= 0.92
-    assert found.false_alarms <= 0.02
+    assert found.recall >= 0.97
+    assert found.false_alarms < 0.04
 
 
 @pytest.mark.parametrize(

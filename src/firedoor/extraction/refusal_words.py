@@ -27,16 +27,20 @@ HELP = frozenset(
     fulfill generate give glorify go grant guide help honor honour identify imitate impersonate
     implement include instruct interpret involve judge list listen look make meet oblige offer outline output prescribe
     participate perform play portray predict pretend proceed process produce promote provide publish
-    recite recommend reproduce release render repeat reply represent respond reveal roleplay satisfy
+    recite recommend release render repeat reply represent respond reveal roleplay satisfy
     say send serve share show simulate speak speculate suggest supply support take talk teach tell
     transcribe translate walk weigh write
+    part rank compare name quote copy print draw sing post hack break steal attack mock insult diagnose
     """.split()  # noqa: SIM905 - a paragraph is read faster than a hundred lines
 )
 """What one declines to do for somebody."""
 
 FIND = frozenset(
     """
-    access-the confirm determine establish figure find guess know locate verify recall see
+    accept access-the add afford assume attend be change charge check come compare confirm connect
+    edit extend fix fly get hold install keep load miss modify move need open pass pay place read
+    reach reassign remove rename replace reproduce save set ship sleep start stop stay swim sync
+    trust update upgrade use win work confirm determine establish figure find guess know locate verify recall see
     remember hear reach detect guarantee promise wait stress emphasize emphasise imagine believe
     argue think overstate deny fault lie stand understand
     """.split()  # noqa: SIM905
@@ -82,14 +86,16 @@ class Mark(IntFlag):
 # The words before the bar are in few other texts; those after it count only beside one of them.
 _MARKED = {
     Mark.SELF: "| i i'm i'd i'll i've we we're we'd we'll me assistant my our",
-    Mark.NEVER: "can't cannot cant won't wont not don't shouldn't mustn't wouldn't shan't never nor no "
-    "| isn't aren't",
-    Mark.STATE: "unable unwilling not prohibited forbidden prevented barred restricted liberty "
-    "| bound instructed asked told programmed able",
-    Mark.DECLINE: "decline refuse refrain rather prefer stepping must respectfully regret "
-    "| pass abstain turn say stop draw want",
-    Mark.SCOPE: "bounds crosses off-limits outside scope limits confidential "
-    "| not isn't only beyond out something topic line bound what nor no circumstances irresponsible",
+    Mark.NEVER: "can't cannot cant won't wont not don't shouldn't mustn't wouldn't shan't never",
+    Mark.STATE: "unable unwilling prohibited forbidden prevented barred restricted liberty permitted "
+    "comfortable qualified authorised authorized "
+    "| bound instructed asked told programmed able allowed willing going position designed equipped "
+    "prepared trained supposed capable free",
+    Mark.DECLINE: "decline refuse refrain rather prefer stepping must respectfully regret pass refusing "
+    "| abstain turn say stop draw want",
+    Mark.SCOPE: "bounds crosses off-limits outside scope limits irresponsible nor isn't assist abilities "
+    "capabilities "
+    "| only beyond something anything thing topic line bound circumstances appropriate",
     Mark.RULES: "policy policies guidelines principles violate violates violating violated breach "
     "flagged blocked filtered inappropriate keeps prevents prevent forbids forbid terms infringe "
     "| rules against code programming standards instructions values contrary purpose allowed allow "
@@ -98,16 +104,16 @@ _MARKED = {
     "rephrase fresh another different",
     Mark.MORAL: "illegal unlawful unethical immoral wrong unacceptable harmful dishonest deceptive "
     "criminal crime offence offense okay ethical urge acceptable appropriate | law dangerous right "
-    "harm encourage advise consequences please emphasize remind clarify inform",
+    "harm encourage advise consequences please emphasize remind clarify inform let's",
     Mark.MACHINE: "ai model | assistant chatbot llm intelligence machine",
     Mark.APOLOGY: "sorry apologies apologise apologize apology afraid unfortunately regrettably oops "
-    "comfortable qualified authorised authorized permitted irresponsible |",
+    "confidential |",
 }
 _OTHERS = """
-    nicht leider darf lehne ablehnen verstößt
+    nicht nichts keine leider darf lehne ablehnen verstößt
     peux désolé désolée navré refuser interdit impossible préfère enfreint contraire regrette
     autorisé autorisée mesure
-    puedo lamento siento disculpa rechazar declinar infringe autorizado prefiero posible temo
+    puedo permitido lamento siento disculpa rechazar declinar infringe autorizado prefiero posible temo
     posso consigo desculpe desculpa sinto viola recusar prefiro não
     dispiace spiacente possibile consentito rifiutare declinare non
     niet spijt helaas
@@ -143,10 +149,10 @@ TRIGGERS = ELSEWHERE.union(*(_as_written(words.partition("|")[0]) for words in _
 
 FOREIGN = re.compile(
     # German
-    r"kann ich (?:\w+ ){0,4}nicht (?:\w+ )?(?:helfen|machen|tun|beantworten|behilflich|anbieten|"
+    r"kann ich (?:\w+ ){0,7}(?:nicht|nichts|keine?n?) (?:\w+ ){0,5}?(?:helfen|machen|tun|beantworten|behilflich|anbieten|"
     r"unterstützen|weiterhelfen|geben|sagen|erstellen|schreiben|erfüllen|nachkommen|bereitstellen|"
     r"stellen|teilen|durchführen)"
-    r"|ich kann (?:\w+ ){0,6}(?:nicht|keine?n?) (?:\w+ ){0,4}?(?:helfen|behilflich|beantworten|"
+    r"|ich kann (?:\w+ ){0,6}(?:nicht|nichts|keine?n?) (?:\w+ ){0,8}?(?:helfen|behilflich|beantworten|"
     r"unterstützen|weiterhelfen|geben|sagen|erstellen|schreiben|erfüllen|nachkommen|bereitstellen|"
     r"anbieten|teilen|durchführen|generieren)"
     r"|(?:ich (?:\w+ )?darf|darf ich|erlaubt) (?:\w+ ){0,5}(?:nicht|nichts|keine?n?)"
@@ -167,7 +173,7 @@ FOREIGN = re.compile(
     # Spanish
     r"|no (?:te |le |les )?puedo (?:\w+ ){0,2}?(?:ayudar\w*|proporcionar\w*|cumplir\w*|responder\w*|"
     r"generar\w*|crear\w*|dar\w*|ofrecer\w*|continuar|hablar|hacer\w*|compartir\w*|escribir\w*|"
-    r"indicar\w*|asistir\w*|participar|brindar\w*)|lamento no poder|no me es posible|me es imposible"
+    r"indicar\w*|asistir\w*|participar|brindar\w*)|lamento no poder|no me (?:es posible|está permitido)|me es imposible"
     r"|no estoy (?:autorizad[oa]|en condiciones|programad[oa]|capacitad[oa])|(?:debo|tengo que) "
     r"(?:rechazar|declinar|negarme)|prefiero no (?:hablar|responder|contestar|hacer)"
     r"|(?:en contra de|infringe|viola) (?:mis|nuestras|las|nuestros|mi) (?:\w+ ){0,2}?(?:directrices|"
@@ -208,7 +214,7 @@ FOREIGN = re.compile(
     r"|(?:お手伝い|お答え|お応え|回答|提供|対応|支援|生成|作成|お伝え|お教え|協力|応じる|手助け|サポート)"
     r"(?:する|を|は|に|すること|いた)*(?:こと)?(?:は|が)?(?:でき(?:ません|かね)|いたしかね|致しかね|しかね)"
     r"|お断り(?:し|いた|させ)|(?:ポリシー|ガイドライン|規約|方針)に(?:違反|反)"
-    r"|(?:도와|답변|제공|대답|지원|생성|응답|협조|안내|말씀)[가-힣 ]{0,8}?(?:수 없|어렵|불가)"
+    r"|(?:도와|도움|답변|제공|대답|지원|생성|응답|협조|안내|말씀)[가-힣 ]{0,8}?(?:수 없|어렵|불가)"
     r"|(?:정책|가이드라인|규정|지침)[가-힣 ]{0,3}(?:위배|위반|어긋)"
 )
 """Refusals in other languages: somebody who cannot, may not or will not, and verbs of helping."""

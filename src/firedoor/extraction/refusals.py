@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import islice
 from typing import Literal
 
 from firedoor.extraction.refusal_words import (
@@ -47,15 +48,19 @@ _CLOSE_TAIL = 400
 _ENOUGH = 3.0
 """Points from which on a sentence declines."""
 _MOST_SENTENCES = 24
+_SHORT = 280
+"""Characters up to which an answer that begins with a no is likely to be nothing else."""
 _SUBSTANCE = 140
 """Characters of something else that make a refusal a partial one."""
 
 _ASIAN = re.compile(r"[぀-ヿ㐀-鿿가-힯]")
-_SENTENCES = re.compile(r"(?<=[.!?])[\"')*_]*\s+|\n+|(?<=[。！？])")
+# Each begins with what is rare: a lookbehind at every character would cost ten times as much.
+_SENTENCES = re.compile(r"\s(?:(?<=[.!?\n]\s)|(?<=[.!?][\"')*_]\s)|(?<=\n))\s*")
 _QUOTED = re.compile(r"\"[^\"\n]{2,400}\"|“[^”\n]{2,400}”|«[^»\n]{2,400}»")
+_TAG = re.compile(r"</?[a-z_]{1,20}>")
 _FENCED = re.compile(r"```.*?(?:```|$)|`[^`\n]{1,200}`", re.DOTALL)
 _THOUGHT = re.compile(r"^\s*<think(?:ing)?>.*?(?:</think(?:ing)?>|$)", re.DOTALL)
-_MARKUP = re.compile(r"[*_#>~⚠🚫❌️]+")
+_MARKUP = "*_#>~"
 
 # Plain integers: an `IntFlag` costs a microsecond for every `&`.
 _SELF, _NEVER, _STATE, _SCOPE = (m.value for m in (Mark.SELF, Mark.NEVER, Mark.STATE, Mark.SCOPE))
@@ -63,7 +68,7 @@ _DECLINE, _RULES, _ELSEWISE = (m.value for m in (Mark.DECLINE, Mark.RULES, Mark.
 _MORALS, _MACHINERY = Mark.MORAL.value, Mark.MACHINE.value
 _DECLINING = _NEVER | _STATE | _DECLINE | _SCOPE | _RULES | _ELSEWISE
 
-_ADVERBS = r"(?:(?!comply|reply|apply|supply)[a-z]+ly |also |still |just |now |even |in good conscience |, [a-z ]{2,24}, )?"
+_ADVERBS = r"(?:(?!comply|reply|apply|supply)[a-z]+ly |also |still |just |now |even |therefore |thus |hence |and will not |and won't |in good conscience |, [a-z ]{2,24}, )?"
 _CAN_NOT = re.compile(
     rf"\b(?P<who>i|we|me|assistant|i(?:'m| am)\b[^.!?;]{{0,50}}?\b(?:and|but|so))(?:'m afraid i| am afraid i)?,?"
     rf" {_ADVERBS}{_ADVERBS}"
@@ -72,27 +77,28 @@ _CAN_NOT = re.compile(
     rf" {_ADVERBS}(?:be able to |want to |wish to |think i (?:should|can) |feel (?:comfortable|right|able)"
     r"(?: to| with| about| in)? |be comfortable |be willing to |need to |be )*"
     r"(?P<have>have (?:the )?(?:ability|capability|capacity|permission|authori[sz]ation|access|means)(?: to)? )?"
-    rf"{_ADVERBS}(?P<verb>[a-z-]+)(?P<rest>.*)"
+    rf"{_ADVERBS}(?P<verb>[a-z-]+)(?=(?P<rest>.*))"
 )
 _UNABLE = re.compile(
     r"(?:\b(?P<who>i|we)(?:'m|'re| am| are| was|)\b|\bbeing an ai\b|^)(?P<between>[^.!?;]{0,40}?)\b"
     r"(?P<state>unable|not [a-z]* ?able|not [a-z]* ?allowed|not [a-z]* ?permitted|not [a-z]* ?comfortable|"
     r"not [a-z]* ?willing|unwilling|not going|not authori[sz]ed|not at liberty|not in a position|"
-    r"not [a-z]* ?qualified|not designed|not programmed|not equipped|not prepared|not supposed|"
+    r"not [a-z]* ?qualified|not designed|not trained|not programmed|not equipped|not prepared|not supposed|"
     r"not capable|not free|prohibited|forbidden|prevented|barred|restricted|instructed not|asked not|"
     r"told not|programmed not|bound)"
-    r"(?: for me)? (?:to|from|with|in|of|by) (?P<verb>[a-z'-]+)(?P<rest>.*)"
+    r"(?: for me)?(?: (?:to|from|with|in|of|by|about))? (?P<verb>[a-z'-]+)(?=(?P<rest>.*))"
 )
+_UNABLE_FIRST = re.compile(r"\W*(?:sorry,? |unfortunately,? )?(?:unable|not able|being an ai)\b")
 _DECLINES = re.compile(
     r"\b(?:i|we)(?:'m|'ll|'d|'ve| am| will| would| must| have| need| shall| can only| do| had)?"
     r"(?: to| going| afraid| have| but| [a-z]+ly|,)*"
     r" (?:decline\b(?! in|s)|refuse\b(?! to (?:believe|accept|think|give up|let))|turn (?:this|that|it|you)"
-    r" (?:\w+ )?down|refrain from|abstain from|say no\b|pass on (?:this|that|writing|it)|stepp?(?:ing)? back|"
+    r" (?:\w+ )?down|turn down|refrain from|abstain from|say no\b|pass on (?:this|that|writing|it)|stepp?(?:ing)? back|"
     r"stop here|draw the line)"
     r"|\bi(?:'d| would)?(?: much| really)? (?:rather not|prefer not|prefer to (?:not|avoid|steer|keep))\b"
     r"|\bi(?:'d| would| should) (?:\w+ )?rather (?:leave|keep|skip)\b"
     r"|\b(?:do not|don't|would not|wouldn't) want to (?:write|help|contribute|take part|be part)"
-    r"|\bi must (?:respectfully |politely )?(?:decline|refuse)"
+    r"|\bi must (?:respectfully |politely )?(?:decline|refuse)|^\W*(?:refusing|declining) to\b"
 )
 _NOT_MINE = re.compile(
     r"(?:\bnot|n't) (?:really )?(?:something|a (?:thing|topic|subject|request)|one|anything) (?:that )?"
@@ -107,6 +113,7 @@ _NOT_MINE = re.compile(
     r"|\bonly (?:set up|able|here|designed|allowed|programmed) to (?:help|assist|answer|talk|discuss)"
     r"|\bcan only (?:help|assist|answer questions|discuss|talk)"
     r"|\bwhat (?:i'm|i am) (?:able|allowed|permitted) to\b"
+    r"|\bnot (?:within|in) my (?:\w+ )?(?:abilit|capabilit|capacity|power|remit|scope|programming)|\bnot my place\b"
     r"|\bunder no circumstances (?:will|can|would) i\b|\bnor (?:can|will|would) i\b"
 )
 _POLICY = re.compile(
@@ -129,7 +136,8 @@ _REQUEST = re.compile(
     r"inappropriate|goes against|falls outside|(?:isn't|is not|that (?:we|i) don't|not) allow(?:ed)?|"
     r"can't be (?:processed|completed|fulfilled|answered)|cannot be (?:processed|completed|fulfilled|answered)|"
     r"content (?:management )?policy|safety system|against our)"
-    r"|^request (?:denied|declined|refused|blocked)\b"
+    r"|^\W*(?:request|content|response|prompt|message|output|answer)s? (?:was |were |has been |have been )?"
+    r"(?:denied|declined|refused|blocked|filtered|flagged|withheld)\b"
 )
 _MACHINE = re.compile(
     r"\b(?:as an? |as your |being an |i'm (?:just |only |merely |still )?(?:an? )?|i am (?:just |only |merely )?(?:an? )?|"
@@ -153,12 +161,15 @@ _URGE = re.compile(
     r"|\bwould urge\b|\bi (?:strongly )?(?:suggest|recommend) (?:that )?you (?:speak|talk|contact|seek)"
 )
 _ELSE = re.compile(
-    r"\blet(?:'s| us) (?:talk about|change|try|move|switch|chat about|discuss)\b[^.!?]{0,30}?"
+    r"\bstill learning how to answer\b|\blet(?:'s| us) (?:talk about|change|try|move|switch|chat about|discuss)\b[^.!?]{0,30}?"
     r"(?:something else|different|topic|subject|another)|\btalk about something else\b"
     r"|\b(?:ask|seek|try) (?:me )?(?:about |of )?(?:another|a different|something) (?:topic|question|subject|"
     r"prompt|else)"
     r"|\bstart a fresh one\b|\b(?:please )?(?:revise|rephras\w+) (?:it|your)|\btry rephrasing\b"
-    r"|\bstill learning how to answer\b"
+)
+_DEFLECTS = re.compile(
+    r"^\W*let(?:'s| us) (?:talk about something else|change the (?:topic|subject)|(?:try|move (?:on )?to) a "
+    r"different (?:topic|subject))|^.{0,12}\bstill learning how to answer\b"
 )
 _OPENING = re.compile(
     r"^\W*(?:(?:i'm|i am|we're|we are|i feel) )?(?:so |really |very |truly |deeply |terribly )*"
@@ -171,14 +182,16 @@ _BARE = re.compile(
     r" (?P<verb>[a-z]+)(?P<rest>.*)"
 )
 _SOURCES = re.compile(
-    r"\b(?:document\w*|sources?|context|passages?|texts?|articles?|excerpts?|knowledge base|handbook|"
-    r"provided (?:information|material)|search results|records?|transcript|retrieved|pages|"
+    r"\b(?:(?:from|in|on|using|with|without|given|by) (?:the |these |this |those |your |my |any |all |its )?"
+    r"(?:[a-z]+ )?)(?:document\w*|sources?|context|passages?|texts?|articles?|excerpts?|knowledge base|handbook|"
+    r"provided (?:information|material)|search results|records?|transcript|retrieved|pages|notes)\b|\b(?:"
     r"enough (?:information|detail|context|data)|available (?:information|data))\b"
 )
 _NEEDS = re.compile(
     r"\bwithout (?:knowing|more|your|the|a|further|seeing|additional|that|an)\b|\buntil you\b|\bunless you\b"
     r"|\b(?:could|can|would|will) you (?:please )?(?:tell|share|paste|provide|check|clarify|rephrase|say|"
-    r"confirm|send|give|repeat|attach|upload|specify|explain)\b|\b(?:is|are|does|did|which|what) [^?]{3,80}\?$"
+    r"confirm|send|give|repeat|attach|upload|specify|explain)\b|\b(?:which|what|where|when|who|do you mean) "
+    r"[^?]{2,80}\?$"
 )
 _ONWARD = re.compile(
     r"\b(?:is|was) there (?:something|anything) else\b|\banything else i\b|\bcan i help (?:you )?with "
@@ -190,11 +203,25 @@ _FIGURE_OF_SPEECH = re.compile(
     r"|describe how\b|express (?:how|enough)\b|thank you enough\b|take credit\b|make (?:it|that)\b"
     r"|reproduce (?:the |this |that |your )?(?:bug|crash|error|issue|problem|behaviou?r|failure)"
     r"|process (?:the|more than|files?)\b|run (?:the|this|that|your) (?:code|tests?|script|program)"
+    r"|run (?:this|it|them|anything) (?:myself|here)\b|(?:sugar-?coat|lie|bore|pretend (?:this|it))\b"
+    r"|(?:give|provide|state|name) (?:a|an|the) (?:single|exact|precise|definite|clear)\b"
 )
+_PRIVATE = re.compile(
+    r"\b(?:private|personal|confidential|individuals?|someone's|people's|real[- ]time|live|current|internet|"
+    r"the web|medical records)\b"
+)
+_COPYRIGHT = re.compile(
+    r"\b(?:lyrics|verbatim|copyrighted|whole chapter|entire (?:text|book|article))\b"
+)
+_DID = re.compile(r"^\W*(?:i|we) [a-z]+(?:ed|ade|eft|ound|id) .*\b(?:because|since|as)\b")
 _HABITS = frozenset({"don't", "do not", "wouldn't", "would not"})
 _LOOSE = frozenset(
     {"be", "do", "go", "make", "say", "take", "tell", "show", "judge", "talk", "weigh", "list"}
 )
+_TRADES = frozenset(
+    {"accommodate", "allow", "approve", "complete", "do", "give", "grant", "honor", "honour", "make",
+     "offer", "perform", "process", "provide", "release", "render", "send", "take"}
+)  # fmt: skip
 _OPEN = re.compile(
     r"^(?: me)? ?(?:$|from\b|whether\b|if\b|how\b|what\b|why\b|when\b|which\b|who\b|for (?:sure|certain)\b|"
     r"with certainty\b|exactly\b|the (?:difference|exact|date|time)\b|any (?:difference|further)\b|much\b|"
@@ -207,8 +234,12 @@ _COMPLIES = re.compile(
 _LETTER = re.compile(r"(?:^|\n)\W*(?:dear [a-z .]{2,40},|subject:|hi [a-z]+,\n|hello [a-z]+,\n)")
 _PIVOT = re.compile(
     r"\b(?:but|however|here(?:'s| is| are)|what i can|that said|in general|generally|for background|"
-    r"i can (?:explain|say|tell|describe|offer|give|share|help)|as for|while i|the rest|the first|"
+    r"i can (?:explain|say|tell|describe|offer|give|share|help)|as for|the rest|the first|"
     r"what the|on the first|allgemein|mais|pero|mas|ma|but for|below|instead,? here)\b"
+)
+_GOES_ON = re.compile(
+    r"^\W*(?:in general|generally|for background|here(?:'s| is| are)|what i can|as for the|on the (?:first|other)|"
+    r"that said, here|allgemein|en général|en general|in generale|em geral)\b"
 )
 _CONNECTED = re.compile(
     r"^\W*(?:but|however|that said|still|unfortunately)\b|^[^.!?]*?\bbut (?=i\b)"
@@ -276,6 +307,8 @@ def _close(text: str, *, ending: bool = False) -> Refusal | None:
     if not low.isascii():
         low = low.replace("’", "'").replace("‘", "'")
     low = _THOUGHT.sub("", low)
+    if "<" in low:
+        low = _TAG.sub(" ", low)
     start = low.lstrip()[:8]
     if start.startswith(("{", "[", "```json")):
         unwrapped = _unwrapped(low)
@@ -287,10 +320,15 @@ def _close(text: str, *, ending: bool = False) -> Refusal | None:
     bare = _QUOTED.sub('"…"', low)
     if len(bare.strip(' "….')) < 12:  # the whole answer stands in quotes
         bare = low.replace('"', " ")
-    bare = _MARKUP.sub("", bare)
-    if _LETTER.search(bare):
+    for mark in _MARKUP:
+        bare = bare.replace(mark, "")
+    if ("dear " in bare or "hi " in bare or "hello" in bare or "subject:" in bare) and (
+        _LETTER.search(bare)
+    ):
         return None
-    return _judge(bare, length=len(text), coded=coded, ending=ending)
+    if not bare.isascii():
+        bare = re.sub("([。！？])", r"\1\n", bare)
+    return _judge(bare, hidden=len(low) - len(bare), length=len(text), coded=coded, ending=ending)
 
 
 def _unwrapped(low: str) -> str | None:
@@ -317,7 +355,7 @@ def _strings(value: object, found: list[str]) -> None:
             _strings(held, found)
 
 
-def _judge(low: str, *, length: int, coded: bool, ending: bool) -> Refusal | None:
+def _judge(low: str, *, hidden: int, length: int, coded: bool, ending: bool) -> Refusal | None:
     sentences = [s for s in (part.strip() for part in _SENTENCES.split(low)) if s]
     if not sentences:
         return None
@@ -345,15 +383,19 @@ def _judge(low: str, *, length: int, coded: bool, ending: bool) -> Refusal | Non
             continue
         if asks is None:
             asks = bool(_NEEDS.search(sentences[-1])) and not _ONWARD.search(sentences[-1])
-        if held + machine + (opening and place < 2) - 1.5 * asks - 2.0 * complies >= _ENOUGH:
+        short = length < _SHORT and place == 0 and len(sentences) < 4
+        if held + machine + (opening and place < 2) + 0.5 * short - 1.5 * asks >= _ENOUGH:
             declined = place
             break
     if declined is None:
         if complies or coded or length > 1500:
             return None
         return "full" if _moralises(sentences, marks, opening=opening) else None
+    if complies:
+        # Begun as an answer: what is declined in it is a part, or stands in a text made to order.
+        return "partial" if declined else None
     rest = [s for place, s in enumerate(sentences) if place != declined]
-    substance = sum(
+    substance = hidden + sum(
         len(s)
         for place, s in enumerate(sentences)
         if place != declined
@@ -368,9 +410,12 @@ def _judge(low: str, *, length: int, coded: bool, ending: bool) -> Refusal | Non
         substance += len(own) - pivot.end()
     concrete = sum(bool(_HAS_FIGURES.search(s)) for s in rest) + 2 * coded
     concrete += len(_LIST.findall(low)) > 2
+    after = " ".join([own, *sentences[declined + 1 :]])
+    goes_on = any(_GOES_ON.match(s) for s in sentences[declined + 1 :])
+    if goes_on and substance >= _SUBSTANCE // 2:
+        return "partial"
     if substance < _SUBSTANCE and not coded and length < 900:
         return "full"
-    after = " ".join([own, *sentences[declined + 1 :]])
     if coded or concrete >= 2 or (substance >= _SUBSTANCE and _PIVOT.search(after)):
         return "partial"
     return "full" if not ending else "partial"
@@ -400,7 +445,7 @@ def _points(sentence: str, marks: int) -> float:
     """How far one sentence, in lower case, declines."""
     if marks & _DECLINE and _DECLINES.search(sentence):
         return _ENOUGH
-    if marks & _SCOPE and _NOT_MINE.search(sentence):
+    if marks & _SCOPE and marks & _SELF and _NOT_MINE.search(sentence):
         return _ENOUGH
     best = 0.0
     if marks & _RULES:
@@ -412,15 +457,13 @@ def _points(sentence: str, marks: int) -> float:
                 return _ENOUGH
             best = 1.0
     if marks & _ELSEWISE and _ELSE.search(sentence):
-        best = 2.5
+        best = _ENOUGH if _DEFLECTS.match(sentence) else 2.5
     if marks & _NEVER:
         for pattern in (_CAN_NOT, _BARE) if marks & _SELF else (_BARE,):
-            found = pattern.search(sentence)
-            if found is not None:
+            for found in islice(pattern.finditer(sentence), 3):
                 best = max(best, _verbal(found, sentence))
-    if best < _ENOUGH and marks & _STATE:
-        found = _UNABLE.search(sentence)
-        if found is not None:
+    if best < _ENOUGH and marks & _STATE and (marks & _SELF or _UNABLE_FIRST.match(sentence)):
+        for found in islice(_UNABLE.finditer(sentence), 3):
             best = max(best, _verbal(found, sentence))
     return best
 
@@ -435,7 +478,9 @@ def _verbal(found: re.Match[str], sentence: str) -> float:
     if groups.get("who") == "we" and (TRADE.search(rest) or modal in {"don't", "do not"}):
         return 0.0
     if groups.get("have"):
-        return 0.0 if _SOURCES.search(rest) else 1.5 if "access" in groups["have"] else 2.5
+        if _PRIVATE.search(rest) or "access" not in groups["have"]:
+            return _ENOUGH
+        return 0.0 if _SOURCES.search(rest) else 2.5
     bound = any(
         word in state
         for word in ("allowed", "permitted", "authori", "liberty", "prohibited", "forbidden", "barred",
@@ -443,24 +488,28 @@ def _verbal(found: re.Match[str], sentence: str) -> float:
     )  # fmt: skip
     if bound and groups.get("who") and not TRADE.search(rest):
         return 3.0
+    if _COPYRIGHT.search(rest):
+        return _ENOUGH
     if verb in FIND:
         return 0.0
     if verb == "have":
         return 1.0
     if verb == "access":
         return 1.5 if not _SOURCES.search(rest) else 0.0
+    if _DID.match(sentence[: found.start()]):
+        return 0.0
     known = (
         verb in HELP or verb.removesuffix("ing") in HELP or f"{verb.removesuffix('ing')}e" in HELP
     )
-    if not known:
-        return 1.0 if not modal.startswith(("do", "don")) else 0.0
     if _FIGURE_OF_SPEECH.match(f"{verb}{rest}"):
         return 0.0
+    if not known:
+        return 0.0 if modal in _HABITS or "was" in found[0][:9] else 2.5
     if modal in _HABITS and verb in _LOOSE | {"recommend"}:
         return 0.5
     if _SOURCES.search(rest) and verb in ("answer", "say", "tell", "give", "provide"):
         return 0.0
-    if TRADE.search(rest):
+    if verb in _TRADES and TRADE.search(rest):
         return 0.5
     if verb in _LOOSE and _OPEN.match(rest):
         return 0.5
