@@ -1,5 +1,6 @@
 """What every ledger promises, on memory, SQLite and PostgreSQL."""
 
+import contextlib
 import os
 import threading
 import uuid
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from firedoor.core.incident import IncidentRecord
 from firedoor.errors import ConfigurationError, StoreError
 from firedoor.ledger import open_ledger, schema
+from firedoor.ledger.sqlite import SQLiteLedger
 from firedoor.types import IncidentState
 from support.records import full, incident, incidents
 
@@ -247,15 +249,24 @@ def test_fields_of_an_older_firedoor_are_filled_in(shared_url):
     ledger.close()
 
 
+@contextlib.contextmanager
+def writing(ledger):
+    """What runs a statement in a transaction of the ledger's."""
+    if isinstance(ledger, SQLiteLedger):
+        with ledger._file.writing() as sql:
+            yield sql.execute
+    else:
+        with ledger._transaction() as run:
+            yield run
+
+
 def execute(ledger, statement):
-    transaction = ledger._transaction()
-    with transaction as sql:
-        return sql.execute(statement) if hasattr(sql, "execute") else sql(statement, ())
+    with writing(ledger) as run:
+        return run(statement, ())
 
 
 def versions(ledger):
-    with ledger._transaction() as sql:
-        run = sql.execute if hasattr(sql, "execute") else sql
+    with writing(ledger) as run:
         rows = run("SELECT version FROM firedoor_ledger_schema ORDER BY version", ()).fetchall()
     return [row[0] for row in rows]
 

@@ -15,6 +15,7 @@ from firedoor.incidents.book import Incidents
 from firedoor.ledger import open_ledger
 from firedoor.ledger.postgres import PostgresLedger
 from firedoor.ledger.sqlite import SQLiteLedger
+from firedoor.sqlite_file import SQLiteFile
 from firedoor.testing import FakeClock
 from firedoor.types import IncidentState
 
@@ -138,6 +139,10 @@ def check(url, acknowledged):
         ledger.close()
 
 
+def connection_of(ledger):
+    return ledger._file._connection if isinstance(ledger, SQLiteLedger) else ledger._connection
+
+
 def tracing(connection, tick):
     """Have `tick` called before each statement of a connection, and after it."""
     if hasattr(connection, "set_trace_callback"):
@@ -170,7 +175,7 @@ def test_killed_before_each_statement_of_a_life(shared_url):
     found, seen = {}, set()
     for statement in range(1, 46):
         doom = dying(statement)
-        acknowledged = finish(*killed(shared_url, lambda own: tracing(own._connection, doom)))
+        acknowledged = finish(*killed(shared_url, lambda own: tracing(connection_of(own), doom)))
         seen.add(max(acknowledged.values(), default=0))
         found |= acknowledged
     assert check(shared_url, found) > 20
@@ -196,8 +201,12 @@ def test_killed_at_any_moment(shared_url):
 
 def test_killed_while_the_schema_is_made(shared_url):
     """The first process of all may be the one that dies."""
-    kind = PostgresLedger if shared_url.startswith("postgresql") else SQLiteLedger
-    connect = kind._connect
+    kind, name = (
+        (PostgresLedger, "_connect")
+        if shared_url.startswith("postgresql")
+        else (SQLiteFile, "connect")
+    )
+    connect = getattr(kind, name)
     for statement in range(1, 10):
         child = os.fork()
         if child == 0:
@@ -208,7 +217,7 @@ def test_killed_while_the_schema_is_made(shared_url):
                 tracing(connection, doom)
                 return connection
 
-            kind._connect = connected
+            setattr(kind, name, connected)
             open_ledger(shared_url)
             os.kill(os.getpid(), signal.SIGKILL)
         assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL

@@ -1,7 +1,7 @@
 """The store of one host: a SQLite file that many processes share.
 
 Every operation that changes anything is one `BEGIN IMMEDIATE` transaction; see
-`firedoor.stores.sqlite_file`.
+`firedoor.sqlite_file`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from firedoor.core.budget import (
     check_lines,
     check_settlements,
 )
+from firedoor.sqlite_file import BUSY_TIMEOUT, SQLiteFile
 from firedoor.stores.base import OnChange, OnError, Settled, check_ttl
-from firedoor.stores.sqlite_file import BUSY_TIMEOUT, SQLiteFile
 from firedoor.stores.watching import follow
 
 __all__ = ["SQLiteStore"]
@@ -78,7 +78,10 @@ class SQLiteStore:
         *,
         busy_timeout: float = BUSY_TIMEOUT,
     ) -> None:
-        self._file = SQLiteFile(path, _SCHEMA, busy_timeout=busy_timeout)
+        # A schema change takes the lock even where there is nothing to change.
+        self._file = SQLiteFile(
+            path, lambda sql: sql.executescript(_SCHEMA), busy_timeout=busy_timeout
+        )
         self._clock = clock
 
     def __repr__(self) -> str:

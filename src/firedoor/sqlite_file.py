@@ -2,8 +2,8 @@
 
 A process has one connection, and its threads wait for each other on a lock, which wakes them;
 between processes SQLite can only poll. The write-ahead log lets readers go on beside the one writer;
-a commit survives the end of the process, and the end of the machine but for the last moments
-(`synchronous=NORMAL`).
+a commit survives the end of the process; and the end of the machine, with `synchronous=NORMAL` but
+for the last moments.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from firedoor.errors import ConfigurationError, StoreError
 
@@ -40,7 +40,9 @@ class SQLiteFile:
 
     Args:
         path: The file; made if it is not there.
-        schema: Run when it is opened.
+        prepare: Makes the schema, or brings it up to date, whenever it is opened.
+        what: How errors name it: `store`, `ledger`.
+        synchronous: SQLite's pragma: `NORMAL`, or `FULL` where the machine may lose its power.
         busy_timeout: Seconds to wait for others' transactions.
 
     Raises:
@@ -48,10 +50,18 @@ class SQLiteFile:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], schema: str, *, busy_timeout: float = BUSY_TIMEOUT
+        self,
+        path: str | os.PathLike[str],
+        prepare: Callable[[sqlite3.Connection], object],
+        *,
+        what: str = "store",
+        synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
+        busy_timeout: float = BUSY_TIMEOUT,
     ) -> None:
         self.path = pathlib.Path(path).absolute()
-        self._schema = schema
+        self._make = prepare
+        self._named = f"sqlite {what} {str(self.path)!r}"
+        self._synchronous = synchronous
         self._busy_timeout = busy_timeout
         self._lock = threading.Lock()
         self._starting = threading.Lock()
@@ -62,7 +72,7 @@ class SQLiteFile:
             self._connection = self._prepare()
         except sqlite3.Error as error:
             raise ConfigurationError(
-                f"sqlite store {str(self.path)!r} cannot be used ({error}): give a file in a "
+                f"{self._named} cannot be used ({error}): give a file in a "
                 "directory that exists and may be written to; an absolute path has four slashes, "
                 "as in sqlite:////var/lib/app/firedoor.db"
             ) from error
@@ -79,7 +89,7 @@ class SQLiteFile:
             isolation_level=None,
             check_same_thread=False,
         )
-        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(f"PRAGMA synchronous={self._synchronous}")
         return connection
 
     def _prepare(self) -> sqlite3.Connection:
@@ -89,8 +99,7 @@ class SQLiteFile:
             try:
                 # Two processes that change the mode at once do not wait for each other.
                 connection.execute("PRAGMA journal_mode=WAL")
-                # A schema change takes the lock even where there is nothing to change.
-                connection.executescript(self._schema)
+                self._make(connection)
                 return connection
             except sqlite3.OperationalError as error:
                 busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
@@ -98,7 +107,7 @@ class SQLiteFile:
                     connection.close()
                     raise
                 time.sleep(_RETRY)
-            except sqlite3.Error:
+            except BaseException:
                 connection.close()
                 raise
 
@@ -113,7 +122,7 @@ class SQLiteFile:
             self._after_fork()
         lock = self._lock
         if not lock.acquire(timeout=self._busy_timeout):
-            raise StoreError(f"sqlite store {str(self.path)!r}: other threads do not let go of it")
+            raise StoreError(f"{self._named}: other threads do not let go of it")
         try:
             if self._connection is None:
                 self._connection = self._prepare()
@@ -155,17 +164,19 @@ class SQLiteFile:
 
         def in_time() -> T:
             if time.monotonic() > until:
-                raise StoreError(f"sqlite store {str(self.path)!r}: too many wait for it")
+                raise StoreError(f"{self._named}: too many wait for it")
             return work()
 
         return await asyncio.get_running_loop().run_in_executor(self._thread(), in_time)
 
     def failed(self, error: sqlite3.Error) -> StoreError:
         """What to raise instead of an error of SQLite's."""
-        return StoreError(f"sqlite store {str(self.path)!r}: {error}")
+        return StoreError(f"{self._named}: {error}")
 
     def close(self) -> None:
         """Close the connection and end the thread."""
+        if self._process != os.getpid():
+            self._after_fork()
         with self._starting:
             executor, self._executor = self._executor, None
         if executor is not None:
