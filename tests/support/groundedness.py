@@ -9,7 +9,7 @@ DATA = Path(__file__).parents[1] / "data/groundedness"
 
 
 class Case(NamedTuple):
-    """One answer: `label` is `G` (grounded), `I` (invented) or `M` (half and half)."""
+    """One answer: `label` is `G` grounded, `I` invented, `M` half and half, `N` a fact or two changed."""
 
     label: str
     answer: str
@@ -27,7 +27,7 @@ def load(name):
         sources += [f"{text}\n{documents[text]}" for mark, text in lines if mark == "D"]
         question = next((text for mark, text in lines if mark == "Q"), "")
         cases += [
-            Case(mark, text, tuple(sources), question) for mark, text in lines if mark in "GIM"
+            Case(mark, text, tuple(sources), question) for mark, text in lines if mark in "GIMN"
         ]
     return cases
 

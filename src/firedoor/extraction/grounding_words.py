@@ -28,6 +28,7 @@ EMPTY = frozenset(
 GENERIC = frozenset(
     """
     able according account additional allow allows answer application apply available based basic
+    built built-in builtin library programming designed
     best call called calls case cases change check class code come common contain contains correct
     create created creates custom data default defined description detail details different
     documentation document documents ensure example examples exist feature find follow following
