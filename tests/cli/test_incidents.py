@@ -207,6 +207,22 @@ def test_what_is_typed_is_redacted(one):
     assert "ana.lopez" not in repr(one.record)
 
 
+def test_what_a_person_noticed_is_opened_by_hand(book):
+    told = firedoor(
+        "incidents open 'answers in the wrong language' --service shop --journey help"
+        " --class quality_regression --severity sev2"
+    )
+    (one,) = book.current()
+    assert f"✓ {one.id}  opened: answers in the wrong language" in told
+    assert f"firedoor runbook {one.id}" in commands(told)
+    assert (one.service, one.journey, one.severity) == ("shop", "help", Severity.SEV2)
+    assert (one.timeline[0].text, one.timeline[0].actor) == (
+        "declared: answers in the wrong language",
+        "ana",
+    )
+    assert "--service" in firedoor("incidents open x", code=2)
+
+
 # Actions -------------------------------------------------------------------------------------
 
 
@@ -249,6 +265,7 @@ def test_json_for_programs(book, one):
         "owner",
         "finding",
     ]
+    assert json.loads(firedoor("incidents --json")) == [listed]
     assert json.loads(firedoor("incidents show --json")) == listed
     made = json.loads(firedoor(f"incidents contain {one.id} -r x --json"))
     assert (made["state"], made["version"]) == ("contained", 2)
@@ -286,6 +303,12 @@ def test_the_ledger_is_in_the_lines_to_paste_only_where_it_was_typed(book, url, 
     monkeypatch.delenv("FIREDOOR_LEDGER")
     told = firedoor(f"incidents contain {one.id} -r x --ledger {url}")
     assert commands(told)[0].endswith(f"--ledger {url}")
+
+
+def test_an_option_before_the_command_would_be_lost_and_is_refused(url):
+    said = firedoor(f"incidents --ledger {url} list", code=2)
+    assert "give it after list" in said
+    assert "give it after list" in firedoor("incidents --json list", code=2)
 
 
 # Runbooks ------------------------------------------------------------------------------------

@@ -125,6 +125,32 @@ def test_the_class_found_later_decides_what_it_repeats(book):
     assert second.recurrence_of == first.id
 
 
+def test_what_a_person_noticed_is_an_incident_like_others(make_door):
+    clock = FakeClock()
+    door = make_door(clock=clock)
+    door.watch(fd.alerts.defaults())
+    one = door.incidents.declare(
+        "wrong language", journey="help", since=clock.time_ns() / 1e9 - 60, actor="ana"
+    )
+    two = door.incidents.declare("another", incident_class=IncidentClass.COST_RUNAWAY)
+    assert one != two
+    for _ in range(5):
+        clock.advance(60)
+        door.evaluate()
+    assert (one.state, one.incident_class, one.severity) == (
+        IncidentState.OPEN,
+        None,
+        Severity.SEV3,
+    )
+    assert two.incident_class is IncidentClass.COST_RUNAWAY
+    assert one.time_to_detect == pytest.approx(60)
+    one.contain("switched back by hand")
+    one.stabilise(), one.diagnose()
+    door.evaluate()
+    one.close(waiver="seen by hand", owner="ana", recovered="asked support")
+    assert [i.id for i in door.incidents.current()] == [two.id]
+
+
 def test_times_by_class(book, clock):
     for seconds in (10, 30, 20):
         one = book.open(fresh(first_bad_at=book.time() - 5), "help")

@@ -18,7 +18,7 @@ from firedoor.core.incident import ActionState, Finding, IncidentRecord
 from firedoor.core.lifecycle import find_action
 from firedoor.errors import ConfigurationError, LifecycleError, UnknownIncident
 from firedoor.incidents.book import Incident, Incidents
-from firedoor.types import IncidentState
+from firedoor.types import IncidentClass, IncidentState, Severity
 
 __all__ = ["app"]
 
@@ -51,10 +51,17 @@ _ON = (ActionState.APPLYING, ActionState.APPLIED, ActionState.VERIFIED, ActionSt
 
 
 @app.callback(invoke_without_command=True)
-def incidents(context: typer.Context, *, ledger: LedgerUrl = None) -> None:
+def incidents(context: typer.Context, *, ledger: LedgerUrl = None, as_json: AsJson = False) -> None:
     """List the open incidents where no command is given."""
+    for name in ("ledger", "as_json"):
+        source = context.get_parameter_source(name)
+        if context.invoked_subcommand and source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(
+                f"give it after {context.invoked_subcommand}, whose option it is",
+                param_hint="--json" if name == "as_json" else "--ledger",
+            )
     if context.invoked_subcommand is None:
-        _list(ledger, every=False, limit=20, service=None, as_json=False)
+        _list(ledger, every=False, limit=20, service=None, as_json=as_json)
 
 
 @app.command("list")
@@ -90,6 +97,35 @@ def show(incident: MaybeId = None, *, ledger: LedgerUrl = None, as_json: AsJson 
             boards.show_json(page.data(book, record))
         else:
             page.show(screen(), book, record, ledger)
+
+
+@app.command("open")
+def open_(
+    title: Annotated[str, typer.Argument(help="What users meet, in one line.")],
+    *,
+    service: Annotated[str, typer.Option(help="The application, as its door is named.")],
+    kind: Annotated[
+        IncidentClass | None, typer.Option("--class", help="Left out: not known.")
+    ] = None,
+    severity: Annotated[
+        Severity, typer.Option(case_sensitive=False, help="How bad it is.")
+    ] = Severity.SEV3,
+    journey: Annotated[str | None, typer.Option(help="Where; left out: everywhere.")] = None,
+    actor: Actor = None,
+    ledger: LedgerUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open an incident that you have noticed and no alert has."""
+    with ledgers.opened(ledger) as book:
+        book.service = _said(service)
+        record = book.declare(
+            _said(title), incident_class=kind, severity=severity, journey=journey, actor=actor
+        ).record
+        if as_json:
+            boards.show_json(page.data(book, record))
+            return
+        screen().print(clean(f"✓ {record.id}  opened: {record.title}"), style="green")
+        page.show_next(screen(), book, record, ledger)
 
 
 @app.command()

@@ -270,6 +270,42 @@ class Incidents:
             self._tell(None, made)
             return Incident(self, made.id)
 
+    def declare(
+        self,
+        title: str,
+        *,
+        incident_class: IncidentClass | None = None,
+        severity: Severity = Severity.SEV3,
+        journey: str | None = None,
+        since: float | None = None,
+        actor: str | None = None,
+    ) -> Incident:
+        """Open an incident that a person has noticed and no alert has.
+
+        Nothing is done about it by itself: there is no signal that could tell whether it helped.
+
+        Args:
+            title: What users meet, in one line.
+            incident_class: One of the five; None: not known.
+            severity: How bad it is.
+            journey: Where; None: the whole application.
+            since: When it began, seconds since the epoch; None: now.
+            actor: Who noticed it.
+        """
+        now, who, said = self.time(), self.actor(actor), self.clean(title)
+        record = IncidentRecord(
+            self.new_id(),
+            self.service or "",
+            title=said,
+            incident_class=incident_class,
+            severity=severity,
+            journey=journey,
+            first_bad_at=now if since is None else min(since, now),
+            detected_at=now,
+        )
+        record = lifecycle.note(record, f"declared: {said}", event="detected", now=now, actor=who)
+        return self.open(record, f"declared:{record.id}")
+
     def update(self, incident_id: str, edit: Edit) -> IncidentRecord:
         """Change an incident: the one way to.
 
