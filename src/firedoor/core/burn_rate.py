@@ -51,7 +51,7 @@ class BurnRate:
     days (1), and each only while a window of a twelfth of the length burns as fast.
 
     The signal is a rate of what is bad; of a quantile, `limit` says what is bad. A burn rate of 1
-    uses the budget up in exactly `period`.
+    uses the budget up in exactly `period`. Time before the process began counts as good.
 
     An objective of 93 % allows 7 % of errors, and 14.4 times that is more than all: such an alert
     can never fire. It is refused; signals of that kind have a usual level, not an objective.
@@ -110,22 +110,20 @@ class BurnRate:
         allowed = 1 - self.objective
         worst: tuple[float, Pair, Sample] | None = None
         cleared = True
-        judged = False
         for pair in self.pairs:
             long = self._bad(series, pair.long, now)
             short = self._bad(series, pair.short, now)
             if long.size < self.minimum or long.value is None:
                 continue
-            judged = True
             factor = pair.factor(self.period)
-            burn = min(long.value, short.value or 0.0) / allowed
+            burn = min(_share(long, pair.long), _share(short, pair.short)) / allowed
             # Half as fast is over; the short window, which ends first, says so.
             cleared = cleared and burn < factor / 2
             if burn >= factor and short.total >= self.minimum_bad:
                 return self._reading(long, pair, breached=True, cleared=False)
             if worst is None or burn / factor > worst[0]:
                 worst = (burn / factor, pair, long)
-        if worst is None or not judged:
+        if worst is None:
             longest = self._bad(series, max(pair.long for pair in self.pairs), now)
             if longest.size == 0:
                 return no_data(allowed)
@@ -147,7 +145,7 @@ class BurnRate:
 
     def _reading(self, long: Sample, pair: Pair, *, breached: bool, cleared: bool) -> Reading:
         allowed = 1 - self.objective
-        value = long.value or 0.0
+        value = _share(long, pair.long)
         return Reading(
             breached=breached,
             cleared=cleared,
@@ -157,3 +155,8 @@ class BurnRate:
             why=f"burns {value / allowed:.3g} times too fast over {pair.long / _HOUR:g} h, "
             f"{pair.factor(self.period):.3g} is too much for {describe(self.objective)}",
         )
+
+
+def _share(sample: Sample, seconds: float) -> float:
+    """The share that was bad; what was not watched counts as good, being no part of the budget."""
+    return (sample.value or 0.0) * min(1.0, sample.seconds / seconds)
