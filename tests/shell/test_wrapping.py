@@ -1,6 +1,7 @@
 """A guarded function is the function it was, in every shape and binding."""
 
 import functools
+import gc
 import inspect
 
 import pytest
@@ -222,3 +223,37 @@ class TestDisabled:
         monkeypatch.setenv("FIREDOOR_DISABLED", "maybe")
         with pytest.raises(fd.ConfigurationError, match="FIREDOOR_DISABLED"):
             make_door()
+
+
+def test_a_call_leaves_nothing_to_the_collector(door):
+    """A circle would keep a caller's frames alive, and cost every call its share of a collection."""
+
+    @door.llm("answer", tiers=[fd.Tier("big"), fd.Tier("small")], budgets=[fd.Budget(calls=10)])
+    def answer(question, *, model):
+        if model == "big":
+            raise ConnectionError
+        return question
+
+    @door.tool("refund")
+    def refund(amount):
+        raise ValueError(amount)
+
+    def call():
+        with door.request("checkout"):
+            answer("hi")
+            with pytest.raises(ValueError):
+                refund(3)
+
+    call()
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        call()
+        gc.collect()
+        left = {type(found).__name__ for found in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not left & {"Call", "Attempt", "Ladder", "Purse", "Decision", "ConnectionError"}

@@ -164,8 +164,11 @@ class Attempt:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        if self._previous is not None and get_current() is self._own:  # as `restore`
-            attach(self._previous)
+        previous = self._previous
+        if previous is not None and get_current() is self._own:  # as `restore`
+            attach(previous)
+        # The context leads back here: dropped, so that no circle is left to the collector.
+        self._own = self._previous = None
         if error is not None:
             return self._call.attempt_failed(self, error)
         if not self._handed:

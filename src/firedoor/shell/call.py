@@ -304,7 +304,7 @@ class Call:
         return ladder is None or ladder.turned_away(attempt, denied)
 
     def _only(self) -> Attempt:
-        if self.refusal is not None:
+        if self.refusal is not None and self._open:
             self.fail(self.refusal)
             raise self.refusal
         if self._begun:
@@ -489,6 +489,11 @@ class Call:
                 runtime.witness.ended(self, decision)
             except Exception as error:
                 runtime.internal("checks", error)
+        if ladder is not None and not ladder.expects_late:
+            # They lead back here, and to a traceback with every frame of the caller: dropped, so
+            # that a call is gone with its last use and no circle is left to the collector.
+            self._begun = True
+            self.ladder = self.purse = None
 
     @property
     def finished(self) -> bool:

@@ -91,12 +91,6 @@ class Guard:
             found = bindings[instance is not None] = Binding.of(wrapped)
             return found
 
-        def restart(wrapped: Any, args: Any, kwargs: Any) -> Callable[[Attempt], Any]:
-            def begin(attempt: Attempt) -> Any:
-                return run(wrapped, attempt, args, kwargs)
-
-            return begin
-
         def bare(wrapped: Any, args: Any, kwargs: Any) -> Callable[[Attempt], Any]:
             def begin(attempt: Attempt) -> Any:
                 bound, named = attempt.bind(args, kwargs)
@@ -104,7 +98,7 @@ class Guard:
 
             return begin
 
-        def run(wrapped: Any, attempt: Attempt, args: Any, kwargs: Any) -> Any:
+        def run(wrapped: Any, args: Any, kwargs: Any, attempt: Attempt) -> Any:
             bound, named = attempt.bind(args, kwargs)
             if not enforced or (limit := attempt.answer_within) is None:
                 return wrapped(*bound, **named)
@@ -112,13 +106,11 @@ class Guard:
                 functools.partial(wrapped, *bound, **named), limit, late=attempt.came_late
             )
 
-        def later(
-            call: Call, wrapped: Any, args: Any, kwargs: Any, again: Callable[[Attempt], Any] | None
-        ) -> Callable[[], Awaitable[Any]]:
+        def later(call: Call, again: Callable[[Attempt], Any]) -> Callable[[], Awaitable[Any]]:
             async def begin() -> Any:
                 async for attempt in call:
                     with attempt:
-                        return attempt.take(run(wrapped, attempt, args, kwargs), again)
+                        return attempt.take(again(attempt), again)
                 return call.respond(stream=True)
 
             return begin
@@ -134,9 +126,9 @@ class Guard:
             if screens is not None:
                 args, kwargs = screens.enter(call, args, kwargs)
             call.given = args, kwargs
-            again = restart(wrapped, args, kwargs) if call.ladder is not None else None
+            again = functools.partial(run, wrapped, args, kwargs)
             if asyncgen and call.may_wait:
-                return DeferredStream(call, later(call, wrapped, args, kwargs, again))
+                return DeferredStream(call, later(call, again))
             for attempt in call:
                 if hedger is not None and call.ladder is not None:
                     begin = bare(wrapped, args, kwargs)
@@ -149,9 +141,10 @@ class Guard:
                         return winner.take(winner.screened(outcome()), again)
                     continue
                 with attempt:
-                    return attempt.take(
-                        attempt.screened(run(wrapped, attempt, args, kwargs)), again
-                    )
+                    result = again(attempt)
+                    if screens is not None:
+                        result = attempt.screened(result)
+                    return attempt.take(result, again)
             return call.respond(stream=streams)
 
         async def asynchronous(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -165,7 +158,7 @@ class Guard:
             if screens is not None:
                 args, kwargs = await screens.aenter(call, args, kwargs)
             call.given = args, kwargs
-            again = restart(wrapped, args, kwargs) if call.ladder is not None else None
+            again = functools.partial(run, wrapped, args, kwargs)
             async for attempt in call:
                 if hedger is not None and call.ladder is not None:
                     start = bare(wrapped, args, kwargs)

@@ -209,6 +209,11 @@ class Ladder:
         """Of several attempts, this is the one that goes on."""
         self._runs(attempt)
 
+    @property
+    def expects_late(self) -> bool:
+        """Whether an attempt may still answer after the call has ended."""
+        return self._plan.enforced or self._plan.hedge is not None
+
     def late(self, attempt: Attempt, value: Any) -> None:
         """An attempt that was given up has answered after all: what it used is paid for."""
         call = self._call

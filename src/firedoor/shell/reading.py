@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["fill", "read"]
 
 MAX_SOURCES = 64
+_LLM = RouteKind.LLM
 FINISH_WORDS = frozenset(FINISH.values())
 """OpenTelemetry's own words need no redaction."""
 
@@ -24,7 +25,7 @@ def read(call: Call, result: Any) -> None:
     """Write what a returned value says into the record of its call."""
     extractors = call.runtime.extractors
     kind = call.route.kind
-    if kind is RouteKind.LLM:
+    if kind is _LLM:
         fill(call, extractors.extract(result))
     elif kind is RouteKind.RETRIEVAL:
         fill(call, extractors.extract_retrieval(result, MAX_SOURCES))
@@ -71,7 +72,7 @@ def fill(call: Call, extract: Extract) -> None:
     if extract.refusal is not None:
         record.refusal = extract.refusal
         record.outcome = Outcome.REFUSED
-    elif extract.text and record.kind is RouteKind.LLM and not extract.tool_calls:
+    elif extract.text and record.kind is _LLM and not extract.tool_calls:
         # The last layer. A model that asks for a tool goes on, whatever it says meanwhile.
         told = refusal_in(extract.text)
         if told == "full":
@@ -80,11 +81,11 @@ def fill(call: Call, extract: Extract) -> None:
         elif told is not None:
             record.partial_refusal = True
     if call.runtime.witness is not None:
-        call.said = extract.text if record.kind is RouteKind.LLM else extract
+        call.said = extract.text if record.kind is _LLM else extract
     if extract.unknown is not None:
         record.notes = (*record.notes, clean(extract.unknown, found))
         call.runtime.recorder.unknown_shape(call.route.id)
     if call.runtime.capture == "redacted":
-        text = extract.text if call.route.kind is RouteKind.LLM else extract.documents
+        text = extract.text if call.route.kind is _LLM else extract.documents
         if text:
             record.output_text = captured(text, call.runtime.redactor, found)

@@ -33,6 +33,7 @@ class Shape(Enum):
 
 _shapes: dict[type, Shape] = {str: Shape.PLAIN, dict: Shape.PLAIN, list: Shape.PLAIN}
 _SHAPES_KEPT = 1024
+_PLAIN = Shape.PLAIN
 
 
 def _shape_of(kind: type) -> Shape:
@@ -62,13 +63,13 @@ def _classify(kind: type) -> Shape:
 
 def is_value(result: Any) -> bool:
     """Whether `result` is there in full: neither a stream nor to be awaited."""
-    return _shape_of(type(result)) is Shape.PLAIN
+    return _shape_of(type(result)) is _PLAIN
 
 
 def proxy_for(result: Any, call: Call, attempt: Attempt, restart: Restart | None = None) -> Any:
     """A watching proxy for a stream or a value yet to come; None for a finished value."""
     shape = _shape_of(type(result))
-    if shape is Shape.PLAIN:
+    if shape is _PLAIN:
         return None
     if shape is Shape.AWAITABLE:
         return Pending(result, call, attempt, restart)

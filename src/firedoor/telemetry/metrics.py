@@ -31,6 +31,7 @@ from firedoor.types import Outcome, RouteKind
 
 __all__ = ["Metrics", "make_histogram"]
 
+_LLM = RouteKind.LLM
 _MAX_SERIES = 2000
 _BATCH = 128
 """Amounts left before somebody takes the lock to sum them up."""
@@ -99,12 +100,17 @@ class Metrics:
             self._input_total = total(convention.input_total, *keys)
             self._output_total = total(convention.output_total, *keys)
 
-    def call(self, record: Decision, common: Common, *, ran: bool) -> None:
+    @property
+    def live(self) -> bool:
+        """Whether the instruments have a provider; those that wait for one record nothing."""
+        return getattr(self._inference, "_real_instrument", self) is not None
+
+    def call(self, record: Decision, common: Common | None, *, ran: bool) -> None:
         """Record one finished call.
 
         Args:
             record: Its decision.
-            common: What it shares with others.
+            common: What it shares with others; None where the instruments are not live.
             ran: Whether anything was asked at all; a call that a gate stopped has no duration.
         """
         kind = record.kind
@@ -113,10 +119,9 @@ class Metrics:
         self._decisions.add(
             (record.route, journey, model, record.outcome, record.fault, record.error_type), 1
         )
-        # Instruments that still wait for a provider record nothing; do not even ask them.
-        if ran and getattr(self._inference, "_real_instrument", self) is not None:
+        if ran and common is not None:
             series = common.series(record, self._bind)
-            if kind is RouteKind.LLM:
+            if kind is _LLM:
                 series.inference.record(record.latency_s)
                 if record.usage is not None or self._input_total is not None:
                     self._tokens(record, common, series)

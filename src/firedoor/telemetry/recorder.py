@@ -120,17 +120,18 @@ class Recorder:
             span: From `start_call`; None where nothing traces, or none could be made.
             end_ns: When the call ended, nanoseconds since the epoch. None: now.
         """
-        common = self._commons.of(record)
         gate = _stopped_by(record) if record.verdicts else None
+        traced = span is not None and (span.is_recording() or self._events is not None)
+        common = self._commons.of(record) if traced or self._metrics.live else None
         try:
-            if span is not None and (span.is_recording() or self._events is not None):
+            if traced and span is not None and common is not None:
                 attributes = self._finish(record, common, span, gate, end_ns)
                 if self._events is not None:
                     failed = record.outcome in _FAILURES
                     self._events.emit(attributes, span, failed=failed, time_ns=end_ns)
         except Exception as error:
             self.internal_error("telemetry", error)
-            if span is not None and span.is_recording():
+            if span is not None and common is not None and span.is_recording():
                 self.spans.finish(span, common.base, end_time_ns=end_ns)
         finally:
             self._metrics.call(record, common, ran=gate is None)
