@@ -297,6 +297,7 @@ def test_the_defaults_are_one_for_each_class_with_six_parts():
 def test_a_runbook_goes_to_a_file_and_comes_back(book, tmp_path):
     file = tmp_path / "book.yaml"
     file.write_text(book.to_yaml(), encoding="utf-8")
-    assert fd.Runbook.from_yaml(file) == book
-    assert fd.Runbook.from_yaml(book.to_yaml()) == book
-    assert fd.Runbook.from_dict(book.to_dict()) == book
+    build = fd.actions.build
+    assert fd.Runbook.from_yaml(file, build=build) == book
+    assert fd.Runbook.from_yaml(book.to_yaml(), build=build) == book
+    assert fd.Runbook.from_dict(book.to_dict(), build=build) == book

@@ -165,7 +165,8 @@ class TestApproval:
         )
         incident = broken(app, alert)
         app.serve(605)
-        assert states(incident) == [("switch_alias", "lapsed")]
+        # The next one of the runbook is asked for.
+        assert states(incident) == [("switch_alias", "lapsed"), ("rollback_prompt", "waiting")]
         with pytest.raises(fd.LifecycleError, match="nothing is left to approve"):
             incident.approve(incident.actions[0].id, actor="ana")
 
@@ -232,6 +233,7 @@ class TestTakingBack:
 
         def off(context):
             was, flags["reranker"] = flags["reranker"], False
+            app.refusing.clear()  # it was the reranker
             return was
 
         def back(context, was):
@@ -240,7 +242,6 @@ class TestTakingBack:
         action = actions.Call(off, undo=back, name="turn the reranker off", ttl="10m")
         incident = broken(app, refusals(first_action=action, keep=60.0))
         assert flags == {"reranker": False}
-        app.refusing.clear()
         app.serve(700)
         assert flags == {"reranker": True}
         assert states(incident) == [("call", "expired")]

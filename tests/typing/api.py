@@ -89,3 +89,25 @@ async def use() -> None:
 def listen(decision: fd.Decision) -> None:
     assert_type(decision.outcome, fd.Outcome)
     assert_type(decision.usage, fd.Usage | None)
+
+
+door.watch(fd.alerts.defaults(journeys={"checkout-help": fd.Journey(p95=6.0, critical=True)}))
+door.watch(
+    [
+        fd.Alert(
+            "refusals-up",
+            signal="refusal_rate",
+            journey="checkout-help",
+            rule=fd.rules.Shift(baseline=3600, window=300, factor=2.0, minimum=50, confidence=0.99),
+            incident_class="quality_regression",
+            first_action=fd.actions.SwitchAlias("gpt-5", "gpt-5-mini", ttl="30m"),
+            then=(fd.actions.SafeMode(ttl="30m"), fd.actions.Call(print, name="say so")),
+            mode="auto",
+        )
+    ]
+)
+for incident in door.incidents.current():
+    assert_type(incident, fd.Incident)
+    assert_type(incident.severity, fd.Severity)
+    incident.contain("by hand", actor="ana")
+    incident.close([fd.Finding("text", owner="safety", probe=None)], waiver="none yet")

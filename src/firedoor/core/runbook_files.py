@@ -80,7 +80,9 @@ def to_dict(runbook: Runbook) -> dict[str, Any]:
         "closure": list(runbook.closure),
         "update_every": runbook.update_every,
         "actions": [
-            {"kind": action.kind} | _plain(action, f"actions[{index}]")
+            action.to_dict()
+            if callable(getattr(action, "to_dict", None))
+            else {"kind": action.kind} | _plain(action, f"actions[{index}]")
             for index, action in enumerate(runbook.actions)
         ],
     }

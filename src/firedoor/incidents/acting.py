@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple,
 
 from pydantic import BeforeValidator, Field
 
-from firedoor.config import Seconds, Tier, declarative
+from firedoor.config import Tier, declarative
 from firedoor.core.facts import lasted
 from firedoor.core.incident import AlertRecord, IncidentRecord
 from firedoor.core.switches import ANYTHING, JOURNEYS, Kind, Switch, duration
@@ -49,8 +49,8 @@ MAX_REASON = 300
 Undo = Mapping[str, Any]
 """What `revert` needs for the exact inverse, in plain JSON types."""
 
-Duration = Annotated[Seconds, BeforeValidator(duration)]
-"""Seconds, or a text like `"30m"`."""
+Duration = Annotated[float | str, BeforeValidator(duration)]
+"""Seconds, or a text like `"30m"`; kept as seconds."""
 
 
 class CannotAct(FiredoorError):
@@ -175,6 +175,16 @@ class Action:
     """Whether what it acts on runs no more, so that its signal cannot tell whether it helped."""
 
     @property
+    def lasts(self) -> float | None:
+        """Seconds it stays; None: until it is reverted."""
+        return None if self.ttl is None else float(self.ttl)
+
+    @property
+    def helps_within(self) -> float:
+        """Seconds within which the signal has to be back."""
+        return float(self.verify)
+
+    @property
     def reversible(self) -> bool:
         """Whether `revert` is its exact inverse."""
         return True
@@ -247,7 +257,7 @@ class Action:
         raise NotImplementedError
 
     def _stays(self) -> str:
-        return "" if self.ttl is None else f", for {lasted(self.ttl)}"
+        return "" if self.lasts is None else f", for {lasted(self.lasts)}"
 
 
 def _plain(value: Any) -> Any:

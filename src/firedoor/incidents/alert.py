@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final, Literal
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from firedoor.config import Seconds, declarative
 from firedoor.core.causes import SPEAKS
@@ -17,6 +18,21 @@ from firedoor.types import IncidentClass, Mode
 __all__ = ["Alert", "Journey"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.:/-]{0,99}")
+
+
+def _one_of(words: type[StrEnum]) -> Any:
+    def check(value: Any) -> Any:
+        try:
+            return words(value)
+        except ValueError:
+            raise ValueError(f"use one of {', '.join(words)}") from None
+
+    return PlainValidator(check)
+
+
+# The words themselves will do, for a type checker too.
+_Mode = Annotated[Mode | Literal["auto", "approve", "suggest"], _one_of(Mode)]
+_Class = Annotated[IncidentClass | str, _one_of(IncidentClass)]
 
 
 @declarative
@@ -48,11 +64,11 @@ class Alert:
     signal: str = Field(min_length=1, kw_only=True)
     rule: Any = Field(kw_only=True)
     first_action: Any = Field(default=None, kw_only=True)
-    incident_class: IncidentClass | None = Field(default=None, kw_only=True)
+    incident_class: _Class | None = Field(default=None, kw_only=True)
     journey: str | None = Field(default=None, min_length=1, kw_only=True)
     route: str | None = Field(default=None, min_length=1, kw_only=True)
     alias: str | None = Field(default=None, min_length=1, kw_only=True)
-    mode: Mode = Field(default=Mode.AUTO, kw_only=True)
+    mode: _Mode = Field(default=Mode.AUTO, kw_only=True)
     pending: float = Field(default=0.0, ge=0, allow_inf_nan=False, kw_only=True)
     keep: float = Field(default=300.0, ge=0, allow_inf_nan=False, kw_only=True)
     then: tuple[Any, ...] = Field(default=(), kw_only=True)
@@ -94,10 +110,15 @@ class Alert:
             raise ValueError(f"each={self.each!r} and {self.each}= exclude each other: leave one")
 
     @property
+    def declared(self) -> IncidentClass | None:
+        """The declared class."""
+        return None if self.incident_class is None else IncidentClass(self.incident_class)
+
+    @property
     def speaks_for(self) -> IncidentClass | None:
         """The declared class, or the one that its signal speaks for most; None: neither."""
-        if self.incident_class is not None:
-            return self.incident_class
+        if self.declared is not None:
+            return self.declared
         weights = SPEAKS.get(self.signal, {})
         return max(weights, key=lambda c: weights[c], default=None)
 

@@ -283,7 +283,7 @@ class Monitor:
             value=reading.value or 0.0,
             baseline=reading.baseline,
             sample=reading.sample,
-            incident_class=alert.incident_class,
+            incident_class=alert.declared,
             why=reading.why,
             window=window,
             flaps=0,

@@ -410,7 +410,7 @@ class Responder:
                 id=secrets.token_hex(6),
                 kind=ladder[step].kind,
                 text=ladder[step].preview(),
-                mode=alert.mode,
+                mode=Mode(alert.mode),
                 step=step,
                 alert=sight.name,
                 requested_at=now,
@@ -475,8 +475,8 @@ class Responder:
                 target=does.target,
                 parameters=does.parameters(),
                 touches=to_dict(does.blast_radius(context)),
-                approve_until=now + does.approve_within if mode is not Mode.AUTO else None,
-                verify_until=now + does.verify if mode is Mode.SUGGEST else None,
+                approve_until=now + float(does.approve_within) if mode is not Mode.AUTO else None,
+                verify_until=now + does.helps_within if mode is Mode.SUGGEST else None,
             ),
             does,
         )
@@ -498,7 +498,7 @@ class Responder:
                     raise _LaterError
         if self._store is not None:
             try:
-                held = self._store.claim(f"target:{target}", record.id, does.ttl or LEASE)
+                held = self._store.claim(f"target:{target}", record.id, does.lasts or LEASE)
             except FiredoorError as error:
                 self._runtime.internal("monitor", error)
                 return
@@ -547,8 +547,8 @@ class Responder:
         timed = replace(
             action,
             applied_at=now,
-            verify_until=now + does.verify,
-            expires_at=None if does.ttl is None else now + does.ttl,
+            verify_until=now + does.helps_within,
+            expires_at=None if does.lasts is None else now + does.lasts,
             actor=actor,
         )
         if not does.holds:
@@ -572,8 +572,8 @@ class Responder:
             action = replace(
                 action,
                 applied_at=now,
-                verify_until=now + does.verify,
-                expires_at=None if does.ttl is None else action.requested_at + does.ttl,
+                verify_until=now + does.helps_within,
+                expires_at=None if does.lasts is None else action.requested_at + does.lasts,
             )
         applied = replace(action, state=ActionState.APPLIED, undo=dict(undo))
 

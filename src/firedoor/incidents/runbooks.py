@@ -14,7 +14,17 @@ from firedoor.core import runbook_files
 from firedoor.core.runbook import RollbackOption, Runbook
 from firedoor.core.severity import SeverityCriteria
 from firedoor.errors import ConfigurationError
-from firedoor.incidents.actions import build
+from firedoor.incidents.actions import (
+    CapBudget,
+    RaiseMinimumTier,
+    ReduceDepth,
+    RestoreKnownGood,
+    RollbackPrompt,
+    SafeMode,
+    ShedLoad,
+    SwitchAlias,
+    build,
+)
 from firedoor.types import IncidentClass
 
 __all__ = ["RollbackOption", "Runbook", "SeverityCriteria", "defaults", "load", "unclassified"]
@@ -109,6 +119,7 @@ def _owners(own: Mapping[str, str], given: Mapping[str, str] | None) -> dict[str
 def _quality(owners: Mapping[str, str] | None) -> Runbook:
     return Runbook(
         incident_class=IncidentClass.QUALITY_REGRESSION,
+        actions=(RollbackPrompt(), SwitchAlias(), RestoreKnownGood(), SafeMode(ttl="1h")),
         summary="refusals, invented facts or failing tools",
         first_action=(
             "Put back what changed last: the prompt, else the model (1 and 2 below). Do not look "
@@ -150,6 +161,7 @@ def _quality(owners: Mapping[str, str] | None) -> Runbook:
 def _safety(owners: Mapping[str, str] | None) -> Runbook:
     return Runbook(
         incident_class=IncidentClass.SAFETY_VIOLATION,
+        actions=(SafeMode(in_flight="cut", ttl="4h"),),
         summary="something got in or out that must not",
         first_action=(
             "Stop the output: safe mode, open streams too (1 below). A secret got out: revoke it "
@@ -195,6 +207,7 @@ def _safety(owners: Mapping[str, str] | None) -> Runbook:
 def _retrieval(owners: Mapping[str, str] | None) -> Runbook:
     return Runbook(
         incident_class=IncidentClass.RETRIEVAL_FAILURE,
+        actions=(ReduceDepth(), RestoreKnownGood(), SafeMode(ttl="2h")),
         summary="what answers are built on is missing, poor or old",
         first_action=(
             "Keep answers from being invented: the best documents only (1 below); safe mode if "
@@ -237,6 +250,7 @@ def _retrieval(owners: Mapping[str, str] | None) -> Runbook:
 def _latency(owners: Mapping[str, str] | None) -> Runbook:
     return Runbook(
         incident_class=IncidentClass.LATENCY_SATURATION,
+        actions=(RaiseMinimumTier(), ShedLoad(), SafeMode(ttl="30m")),
         summary="slow, queueing or failing targets",
         first_action=(
             "Go down a tier to another provider or a faster model (1 below). Do not raise "
@@ -280,6 +294,7 @@ def _latency(owners: Mapping[str, str] | None) -> Runbook:
 def _cost(owners: Mapping[str, str] | None) -> Runbook:
     return Runbook(
         incident_class=IncidentClass.COST_RUNAWAY,
+        actions=(CapBudget(), RaiseMinimumTier(ttl="2h"), ShedLoad(), SafeMode(ttl="1h")),
         summary="spending out of proportion to the requests served",
         first_action=(
             "Stop what spends: the looping tool (1 below), else the journey (3). What is spent is "
@@ -325,6 +340,7 @@ def unclassified(owners: Mapping[str, str] | None = None) -> Runbook:
     """The runbook for incidents that fit none of the classes. Arguments as for `defaults`."""
     return Runbook(
         incident_class=None,
+        actions=(RestoreKnownGood(), SafeMode(ttl="1h")),
         summary="users are affected and the signals fit no class",
         first_action=(
             "Go back to the last known-good switches (1 below) and watch for 5 minutes; a person "

@@ -235,7 +235,7 @@ class Watch:
                 baseline=place.reading.baseline,
                 sample=place.reading.sample,
                 selector=place.selector,
-                incident_class=place.alert.incident_class,
+                incident_class=place.alert.declared,
                 since=place.machine.since,
                 breached=place.machine.in_force,
                 why=place.alert.why,
