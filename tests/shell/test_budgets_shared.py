@@ -472,10 +472,20 @@ class TestTheEventLoop:
         async def read():
             return [chunk async for chunk in stream("hi")]
 
+        async def block():
+            async with answer as call:
+                await asyncio.sleep(0)
+                call.record(chat("m"))
+
+        async def attempts():
+            async for attempt in answer.attempts():
+                with attempt:
+                    attempt.record(chat("m"))
+
         async with door.request("help", tenant="acme"):
             for _ in range(6):
                 tasks = [asyncio.ensure_future(ask("hi")) for _ in range(4)]
-                tasks.append(asyncio.ensure_future(read()))
+                tasks += [asyncio.ensure_future(one()) for one in (read, block, attempts)]
                 await asyncio.sleep(0)
                 tasks[0].cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)

@@ -187,8 +187,9 @@ class Guard:
     # Block ---------------------------------------------------------------------------------
 
     def __enter__(self) -> Attempt:
-        call = self._open()
-        attempt = next(call, None)
+        return self._entered_with(next(self._open(), None))
+
+    def _entered_with(self, attempt: Attempt | None) -> Attempt:
         if attempt is None:
             raise ConfigurationError(
                 f"door.{self._route.kind}({self._route.name!r}) as a block has no tier to run: "
@@ -213,7 +214,7 @@ class Guard:
             attempt.give_up(error)
 
     async def __aenter__(self) -> Attempt:
-        return self.__enter__()
+        return self._entered_with(await anext(self._open(), None))
 
     async def __aexit__(
         self,
