@@ -30,7 +30,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 __all__ = [
     "LARGEST",
@@ -38,6 +38,7 @@ __all__ = [
     "REMEMBER_SETTLED",
     "Answer",
     "Balance",
+    "Counter",
     "HoldState",
     "Ledger",
     "Line",
@@ -56,11 +57,16 @@ REMEMBER_SETTLED = 60.0
 REMEMBER_EXPIRED = 3600.0
 """Seconds an expired hold is remembered, so that what it really spent can still be told."""
 
+_REMEMBERED = 4096
+"""Settled holds that are remembered at the most: nobody asks a ledger in memory twice, or late."""
+
+_NEVER = math.inf
+
 _TIDY = 1.0
 """Seconds between two looks at what may be forgotten; no answer depends on them."""
 
 
-# Tuples, not dataclasses: a call makes five of these, and frozen slots cost three times as much.
+# Tuples, not dataclasses: a call makes several, and frozen slots cost three times as much.
 
 
 class Line(NamedTuple):
@@ -151,7 +157,9 @@ def check_settlements(settlements: Sequence[Settlement]) -> None:
                 raise ValueError(f"hold {hold!r}: spent {spent!r}, not 0 to {LARGEST}")
 
 
-class _Counter:
+class Counter:
+    """What was spent, and what is promised."""
+
     __slots__ = ("held", "settled")
 
     def __init__(self) -> None:
@@ -163,7 +171,6 @@ _Hold = tuple[HoldState, float, Sequence[Line]]
 """Its state; when its lease ends, or once it is over when to forget it; its lines."""
 
 _LIVE, _SETTLED, _EXPIRED = HoldState
-_new: Any = tuple.__new__  # A third faster than the class's own, which takes arguments apart.
 _push = heapq.heappush
 
 
@@ -173,52 +180,30 @@ class Ledger:
     __slots__ = ("_counters", "_ended", "_expiring", "_holds", "_leases", "_look")
 
     def __init__(self) -> None:
-        self._counters: dict[str, _Counter] = {}
+        self._counters: dict[str, Counter] = {}
         self._holds: dict[str, _Hold] = {}
         self._leases: list[tuple[float, str]] = []  # by their ends; stale ones are passed over
         self._ended: deque[tuple[float, str]] = deque()  # settled holds, by when to forget them
         self._expiring: list[tuple[float, str]] = []  # counters, by when to forget them
         self._look = math.inf  # nothing is due before
 
+    @property
+    def by_key(self) -> dict[str, Counter]:
+        """Its counters themselves, for `firedoor.core.tally`."""
+        return self._counters
+
     def reserve(self, hold: str, lines: Sequence[Line], lease: float, now: float) -> Answer:
         """Make the hold be exactly these lines, or leave all as it was.
 
-        A hold that is there already is changed to the new amounts and floors, for the same
-        counters in the same order; only a line that grows can be refused.
+        `lease` is in seconds, or infinite. A hold that is there already is changed to the new
+        amounts and floors, for the same counters in the same order; only a line that grows can be
+        refused.
 
         Raises:
             ValueError: As `check_lines`, or if the counters of a known hold are others.
         """
         if self._look <= now:
             self._sweep(now)
-        holds = self._holds
-        due = now + lease
-        if len(lines) != 1 or hold in holds:
-            return self._reserve(hold, lines, due)
-        # One counter, a new hold: what nearly every call does.
-        key, limit, amount, floor, expires, strict, enforce = line = lines[0]
-        if not 0 <= floor <= amount <= LARGEST:
-            check_lines(lines)
-        counter = self._counters.get(key)
-        if counter is None:
-            if not line.fits(0, 0):
-                return Answer(False, 0, (Balance(0, 0),))
-            counter = self._open(key, expires)
-        settled, held = counter.settled, counter.held
-        if enforce and amount:
-            left = limit - settled - held
-            if amount > left if strict else left <= 0:
-                return Answer(False, 0, (Balance(settled, held),))
-        held += amount
-        counter.held = held
-        holds[hold] = (_LIVE, due, (line,))
-        _push(self._leases, (due, hold))
-        if due < self._look:  # noqa: PLR1730 - min() costs a tenth of the whole
-            self._look = due
-        granted: Answer = _new(Answer, (True, None, (_new(Balance, (settled, held)),)))
-        return granted
-
-    def _reserve(self, hold: str, lines: Sequence[Line], due: float) -> Answer:
         check_lines(lines)
         before = self._holds.get(hold)
         had = [0] * len(lines)
@@ -234,7 +219,7 @@ class Ledger:
                 return Answer(False, index, balances)
         for line, already in zip(lines, had, strict=True):
             self._counter(line.key, line.expires).held += line.amount - already
-        self._lease(hold, due, tuple(lines))
+        self._lease(hold, now + lease, tuple(lines))
         return Answer(True, None, self._read(lines))
 
     def renew(self, holds: Sequence[str], lease: float, now: float) -> tuple[bool, ...]:
@@ -263,22 +248,6 @@ class Ledger:
         """
         if self._look <= now:
             self._sweep(now)
-        if len(settlements) == 1:
-            name, actual = settlements[0]
-            hold = self._holds.get(name)
-            if hold is not None and hold[0] is _LIVE and len(hold[2]) == 1 == len(actual):
-                spent = actual[0]
-                if 0 <= spent <= LARGEST:
-                    line = hold[2][0]
-                    counter = self._counter(line[0], now)
-                    counter.settled = settled = counter.settled + spent
-                    counter.held = held = counter.held - line[2]
-                    forget = now + REMEMBER_SETTLED
-                    self._holds[name] = (_SETTLED, forget, hold[2])
-                    self._ended.append((forget, name))
-                    if forget + _TIDY < self._look:  # noqa: PLR1730 - as above
-                        self._look = forget + _TIDY
-                    return ((_new(Balance, (settled, held)),),)
         check_settlements(settlements)
         for name, actual in settlements:
             hold = self._holds.get(name)
@@ -299,11 +268,22 @@ class Ledger:
                     counter.held -= line.amount
                 else:
                     counter.settled += spent - line.floor
-            forget = now + REMEMBER_SETTLED
-            self._holds[name] = (_SETTLED, forget, lines)
-            self._ended.append((forget, name))
-            self._look = min(self._look, forget + _TIDY)
+            self._over(name, lines, now)
         return self._read(lines)
+
+    def _over(self, name: str, lines: Sequence[Line], now: float) -> None:
+        """Remember for a while that a hold was settled."""
+        ended = self._ended
+        forget = now + REMEMBER_SETTLED
+        self._holds[name] = (_SETTLED, forget, lines)
+        ended.append((forget, name))
+        if len(ended) > _REMEMBERED:
+            del self._holds[ended.popleft()[1]]
+            leases = self._leases
+            if len(leases) > 4 * _REMEMBERED:
+                self._leases = [one for one in leases if one[1] in self._holds]
+                heapq.heapify(self._leases)
+        self._look = min(self._look, forget + _TIDY)
 
     def balances(self, keys: Sequence[str], now: float) -> tuple[Balance, ...]:
         """Counters as they are now; zeros for those that are not known."""
@@ -358,14 +338,21 @@ class Ledger:
 
     def _lease(self, name: str, due: float, lines: Sequence[Line]) -> None:
         self._holds[name] = (_LIVE, due, lines)
-        _push(self._leases, (due, name))
-        self._look = min(self._look, due)
+        if due != _NEVER:
+            _push(self._leases, (due, name))
+            self._look = min(self._look, due)
 
-    def _counter(self, key: str, expires: float) -> _Counter:
+    def open(self, key: str, expires: float, now: float) -> Counter:
+        """A new counter, when those whose time is over have been forgotten."""
+        if self._look <= now:
+            self._sweep(now)
+        return self._open(key, expires)
+
+    def _counter(self, key: str, expires: float) -> Counter:
         return self._counters.get(key) or self._open(key, expires)
 
-    def _open(self, key: str, expires: float) -> _Counter:
-        counter = self._counters[key] = _Counter()
+    def _open(self, key: str, expires: float) -> Counter:
+        counter = self._counters[key] = Counter()
         _push(self._expiring, (expires, key))
         self._look = min(self._look, expires)
         return counter

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import math
 import os
 import threading
 import weakref
@@ -23,11 +24,13 @@ from typing import Any
 
 from firedoor.clock import Clock
 from firedoor.core.budget import Answer, Line
+from firedoor.core.tally import Tally
 from firedoor.errors import StoreError
 from firedoor.shell.outbox import OnSettled, Outbox, Settling
 from firedoor.shell.scope import new_id
 from firedoor.shell.shares import Shares
 from firedoor.stores.base import Store
+from firedoor.stores.memory import MemoryStore
 
 __all__ = ["AWAY", "LEASE", "Accounts", "LeftAlone"]
 
@@ -41,7 +44,6 @@ AWAY = 1.0
 PROCESSES = "budgets:processes"
 """The space in which the processes that share a store's budgets are counted."""
 
-_FOREVER = 86_400.0
 _GATHER = 0.005  # calls that end together are told together
 _RENEWED = 256
 _ASKED = 4  # once, and again while what this process has told meanwhile may have made room
@@ -54,7 +56,8 @@ class LeftAlone(StoreError):
 class Accounts:
     """The counters of a door's budgets, wherever they are kept.
 
-    Thread-safe. Operations on the path raise `StoreError` at once while the store is away.
+    Thread-safe. Operations on the path raise `StoreError` at once while the store is away. Calls
+    whose counters are in this process use `tally` instead of reserving and settling by name.
 
     Args:
         store: Where the counters are.
@@ -77,6 +80,7 @@ class Accounts:
     ) -> None:
         self.store = store
         self.shared = store.shared
+        self.tally: Tally | None = store.tally if isinstance(store, MemoryStore) else None
         self.now = store.now
         self._clock = clock.now
         self._on_settled = on_settled
@@ -84,7 +88,7 @@ class Accounts:
         self._on_work = on_work
         self._away_until = 0.0
         self._failing = False
-        self._lease = lease if self.shared else _FOREVER
+        self._lease = lease if self.shared else math.inf
         self._every = self._lease / 3
         self._clear()
 

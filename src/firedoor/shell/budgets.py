@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from firedoor.clock import Clock
 from firedoor.config import Budget
-from firedoor.core.budget import Balance
 from firedoor.core.spending import Rule, Unit, rules_of
+from firedoor.core.tally import Totals
 from firedoor.errors import StoreError
 from firedoor.shell.accounts import LEASE, Accounts
 from firedoor.shell.budget_report import by_budget, define
@@ -106,10 +106,10 @@ class Budgets:
             define(store, self._service, tuple(self.rules.values()))
             self._said = (count, now)
 
-    def settled(self, told: Any, balances: tuple[Balance, ...]) -> None:
+    def settled(self, told: Any, balances: Totals) -> None:
         """Look which soft thresholds a settlement has passed."""
-        for (rule, key), balance in zip(told, balances, strict=True):
-            share = rule.passed(key, balance.settled)
+        for (rule, key), (settled, _) in zip(told, balances, strict=True):
+            share = rule.passed(key, settled)
             if share is None:
                 continue
             # One process of a fleet tells it. Those of requests are nobody else's.
@@ -117,9 +117,7 @@ class Budgets:
             if lasts is None or self.accounts.first(
                 f"soft|{key}|{share}", min(max(lasts, 1.0), _LONGEST)
             ):
-                self._on_threshold(
-                    Threshold(rule.name, share, balance.settled, rule.limit, str(rule.unit))
-                )
+                self._on_threshold(Threshold(rule.name, share, settled, rule.limit, str(rule.unit)))
 
     def snapshot(self) -> dict[str, Any]:
         """Every budget and, of those in a store, every counter; reads the store unless it is away."""

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from firedoor.core.budget import LARGEST, Answer, Balance, Ledger, Line
+from firedoor.core.budget import LARGEST, Answer, Balance, Line
 from firedoor.core.prices import Estimate
 from firedoor.core.spending import BudgetState, Labels, Rule, Unit, Unpriced
+from firedoor.core.tally import Tally, Totals
 from firedoor.errors import BudgetExceeded, StoreError
 from firedoor.shell.accounts import LeftAlone
 from firedoor.shell.forecast import Forecast
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Purse"]
 
-_REQUEST_LIFE = 86_400.0
 _WORST_FIRST = (BudgetState.EXHAUSTED, BudgetState.NEAR_LIMIT, BudgetState.OK)
 
 
@@ -53,14 +53,15 @@ class Purse:
         "_granted",
         "_hold",
         "_keys",
-        "_ledger",
         "_limits",
         "_lines",
         "_local",
+        "_own",
         "_rules",
         "_scopes",
         "_shared",
         "_spent",
+        "_taken",
         "cap",
         "state",
     )
@@ -70,10 +71,11 @@ class Purse:
         self._call = call
         self._rules = tuple(rules)
         self._forecast = Forecast(budgets.prices, call.route.plan)
-        self._ledger: Ledger | None = None
+        self._own: Tally | None = None  # the request's counters
         self._bound = False
         self._hold = call.record.id
-        self._local = False  # the request's counters hold something for the call
+        self._local: list[Line] = []  # what they hold for the call
+        self._taken: list[Line] = []  # what the counters of this process hold for it
         self._backed = False  # the lines are what lets the attempt run
         self._doubtful = False  # the store was asked and did not answer
         count = len(self._rules)
@@ -112,6 +114,9 @@ class Purse:
             lines = self._prepare(attempt)
             if not isinstance(lines, list):
                 return lines
+            tally = self._budgets.accounts.tally
+            if tally is not None:
+                return self._take(tally, lines, attempt)
             try:
                 answer = self._budgets.accounts.reserve(self._hold, lines)
             except LeftAlone:
@@ -128,6 +133,8 @@ class Purse:
 
     async def areserve(self, attempt: Attempt) -> BudgetExceeded | None:
         """As `reserve`; never blocks the event loop."""
+        if self._budgets.accounts.tally is not None:
+            return self.reserve(attempt)
         for _ in range(2):
             lines = self._prepare(attempt)
             if not isinstance(lines, list):
@@ -204,10 +211,13 @@ class Purse:
             self._keys.append(rule.name if rule.local else rule.key(scope, now))
         self._cap()
         if any(rule.local for rule in self._rules):
-            with self._budgets.lock:
-                self._ledger = Ledger() if outermost is None else outermost.purse
-                if self._ledger is None:
-                    self._ledger = outermost.purse = Ledger()
+            lock = self._budgets.lock
+            with lock:
+                self._own = None if outermost is None else outermost.purse
+                if self._own is None:
+                    self._own = Tally({}, None, lock)
+                    if outermost is not None:
+                        outermost.purse = self._own
         self._bound = True
 
     def _cap(self) -> None:
@@ -237,22 +247,30 @@ class Purse:
 
     def _reserve_local(self, lines: Sequence[Line]) -> BudgetExceeded | None:
         """Hold what lives in the request; if that is refused the store is not asked at all."""
-        ledger = self._ledger
-        if ledger is None:
+        own = self._own
+        if own is None:
             return None
         at = [index for index, rule in enumerate(self._rules) if rule.local]
-        own = [lines[index] for index in at]
-        with self._budgets.lock:
-            answer = ledger.reserve(
-                self._call.record.id, own, _REQUEST_LIFE, self._call.record.time
-            )
-        if not answer.held:
-            index = at[answer.refused or 0]
-            balance = answer.balances[answer.refused or 0]
+        mine = [lines[index] for index in at]
+        taken = own.take(mine, [line.amount for line in self._local] or None)
+        if isinstance(taken, int):
+            index = at[taken]
+            balance = Balance(*own.totals(mine)[taken])
             return self._denied(index, self._rules[index], balance, lines[index].amount)
-        self._local = True
-        self._judge(at, answer.balances)
+        self._local = mine
+        self._judge(at, taken)
         self._backed = len(at) == len(self._rules)
+        return None
+
+    def _take(self, tally: Tally, lines: list[Line], attempt: Attempt) -> BudgetExceeded | None:
+        """Hold what is counted in this process."""
+        taken = tally.take(lines, [line.amount for line in self._taken] or None)
+        at = [index for index, rule in enumerate(self._rules) if not rule.local]
+        if isinstance(taken, int):
+            return self._refused(at[taken], Balance(*tally.totals(lines)[taken]), attempt)
+        self._taken = lines
+        self._backed = True
+        self._judge(at, taken)
         return None
 
     def _ran_out(self, answer: Answer) -> bool:
@@ -268,10 +286,8 @@ class Purse:
     def _answered(self, answer: Answer, attempt: Attempt) -> BudgetExceeded | None:
         at = [index for index, rule in enumerate(self._rules) if not rule.local]
         if not answer.held:
-            self._shrink_local()
-            index = at[answer.refused or 0]
-            balance = answer.balances[answer.refused or 0]
-            return self._denied(index, self._rules[index], balance, self._wanted(index, attempt))
+            refused = answer.refused or 0
+            return self._refused(at[refused], answer.balances[refused], attempt)
         granted = self._granted = [0] * len(self._rules)
         accounts = self._budgets.accounts
         for index in at:
@@ -284,12 +300,14 @@ class Purse:
         self._judge(at, answer.balances)
         return None
 
-    def _wanted(self, index: int, attempt: Attempt) -> int:
-        """What the call asked of a counter in all."""
+    def _refused(self, index: int, balance: Balance, attempt: Attempt) -> BudgetExceeded:
+        """A counter has less left than the call asks of it in all."""
+        self._shrink_local()
         ahead = self._forecast.ahead(attempt.tier, attempt.model)
         amounts = self._amounts(index, self._rules[index], ahead, attempt)
         assert not isinstance(amounts, BudgetExceeded)
-        return self._spent[index] + amounts[0]
+        wanted = self._spent[index] + amounts[0]
+        return self._denied(index, self._rules[index], balance, wanted)
 
     def _unreached(self) -> BudgetExceeded | None:
         """The store is away: beyond what it holds, every budget does what it was told to do."""
@@ -324,22 +342,22 @@ class Purse:
     def _shrink_local(self) -> None:
         """Another gate refused: what was held of the request for this attempt is free again."""
         self._backed = False
-        ledger = self._ledger
-        if ledger is None or not self._local:
+        if self._own is None or not self._local:
             return
-        own = [
-            line._replace(amount=self._spent[index], floor=self._spent[index])
-            for index, (line, rule) in enumerate(zip(self._lines, self._rules, strict=True))
-            if rule.local
+        had = [line.amount for line in self._local]
+        at = [index for index, rule in enumerate(self._rules) if rule.local]
+        spent = [self._spent[index] for index in at]
+        self._local = [
+            line._replace(amount=amount, floor=amount)
+            for line, amount in zip(self._local, spent, strict=True)
         ]
-        with self._budgets.lock:
-            ledger.reserve(self._call.record.id, own, _REQUEST_LIFE, self._call.record.time)
+        self._own.take(self._local, had)
 
-    def _judge(self, at: Sequence[int], balances: Sequence[Balance]) -> None:
+    def _judge(self, at: Sequence[int], balances: Totals) -> None:
         """See how the budgets stand, and say which of those that only watch are over."""
-        for index, balance in zip(at, balances, strict=True):
+        for index, (settled, held) in zip(at, balances, strict=True):
             rule = self._rules[index]
-            used = balance.settled + balance.held
+            used = settled + held
             limit = self._limits[index]
             state = rule.state(used, limit)
             if self.state is None or _WORST_FIRST.index(state) < _WORST_FIRST.index(self.state):
@@ -442,17 +460,22 @@ class Purse:
 
     def close(self) -> None:
         """The call is over: what it held becomes what it spent."""
-        ledger = self._ledger
-        if ledger is not None and self._local:
+        if self._own is not None and self._local:
             own = [a for a, rule in zip(self._spent, self._rules, strict=True) if rule.local]
-            with self._budgets.lock:
-                (balances,) = ledger.settle([(self._call.record.id, own)], self._call.record.time)
             local = [
                 (rule, f"{rule.name}|{self._call.record.request_id}")
                 for rule in self._rules
                 if rule.local
             ]
-            self._budgets.settled(local, balances or ())
+            self._budgets.settled(local, self._own.give(self._local, own))
+        tally = self._budgets.accounts.tally
+        if tally is not None:
+            if self._taken:
+                at = [index for index, rule in enumerate(self._rules) if not rule.local]
+                told = [(self._rules[index], self._keys[index]) for index in at]
+                totals = tally.give(self._taken, [self._spent[index] for index in at])
+                self._budgets.settled(told, totals)
+            return
         if self._lines:
             self._settle_store()
 

@@ -20,7 +20,7 @@ from firedoor.shell.current import attach, get_current, restore
 from firedoor.types import Outcome
 
 if TYPE_CHECKING:
-    from firedoor.core.budget import Ledger
+    from firedoor.core.tally import Tally
     from firedoor.shell.attempt import Attempt
     from firedoor.shell.loops import Loops
     from firedoor.shell.runtime import Runtime
@@ -116,7 +116,7 @@ class Request:
         self.outcome: Outcome | None = None
         self.latency_s = 0.0
         self.parent: Request | None = None
-        self.purse: Ledger | None = None
+        self.purse: Tally | None = None
         self.loops: Loops | None = None
         self.heard: Heard | None = None
         self._deadline_in = deadline
