@@ -206,6 +206,23 @@ def test_a_newer_schema_is_refused(shared_url):
         open_ledger(shared_url)
 
 
+def test_the_open_ones_are_found_without_looking_at_the_closed_ones(shared_url):
+    ledger = open_ledger(shared_url)
+    for number in range(300):
+        state = IncidentState.CLOSED if number else IncidentState.OPEN
+        ledger.save(incident(f"INC-{number}", state=state), expected=0)
+    text, values = schema.query(service="shop", open_only=True, fingerprint=None, limit=100)
+    with writing(ledger) as run:
+        if isinstance(ledger, SQLiteLedger):
+            run("ANALYZE", ())
+            plan = run(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
+        else:
+            run("ANALYZE firedoor_incident", ())
+            plan = run(f"EXPLAIN {text}", values).fetchall()
+    assert "firedoor_incident_unclosed" in repr(plan)
+    ledger.close()
+
+
 def test_a_step_of_the_schema_is_taken_once_by_those_who_find_it_missing(shared_url, monkeypatch):
     open_ledger(shared_url).close()
     monkeypatch.setattr(

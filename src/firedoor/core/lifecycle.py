@@ -173,7 +173,7 @@ def close(
         record: The incident.
         findings: What it taught; they join those it has.
         waiver: Why it may close without a finding that has a probe.
-        owner: Who leads, where nobody was named yet.
+        owner: Who leads, where nobody was named yet. Left out: whoever a finding is left to.
         recovered: How a person knows that the signals are back, where no signal can say so.
         now: Seconds since the epoch.
         actor: Who closes it.
@@ -183,11 +183,12 @@ def close(
         LifecycleError: Naming every check that is not met, and the way to meet it.
     """
     _in_order(record, IncidentState.CLOSED)
+    learnt = (*record.findings, *findings)
     made = replace(
         record,
-        findings=(*record.findings, *findings),
+        findings=learnt,
         waiver=_line(waiver) or record.waiver,
-        owner=_line(owner) or record.owner,
+        owner=_line(owner) or record.owner or next((f.owner for f in learnt if f.owner), None),
     )
     unmet = [c for c in checks(made, now=now, recovered=recovered, windows=windows) if not c.passed]
     if unmet:

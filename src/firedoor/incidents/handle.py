@@ -14,6 +14,7 @@ from firedoor.core.incident import (
     Finding,
     IncidentRecord,
     TimelineEntry,
+    to_dict,
 )
 from firedoor.core.lifecycle import Check
 from firedoor.types import Evidence, IncidentClass, IncidentState, Severity
@@ -110,6 +111,11 @@ class Incident:
             raise AttributeError(name)
         return getattr(self.record, name)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that is known of it now, in plain JSON types."""
+        made: dict[str, Any] = to_dict(self.record)
+        return made
+
     def checks(self) -> tuple[Check, ...]:
         """What closing it asks for, as it stands now."""
         book = self._book
@@ -148,7 +154,7 @@ class Incident:
         Args:
             findings: What it taught, each with a probe or a waiver.
             waiver: Why it may close without that.
-            owner: Who leads, where nobody was named yet.
+            owner: Who leads, where nobody was named yet. Left out: whoever a finding is left to.
             recovered: How a person knows that the signals are back, where no signal can say so.
             actor: Who closes it.
         """

@@ -50,6 +50,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """,
         # Where the key is NULL no two rows are the same: closed incidents do not stand in the way.
         "CREATE UNIQUE INDEX firedoor_incident_open ON firedoor_incident (service, open_key)",
+        # Every process asks for the open ones once a second, and there are few of them.
+        """
+        CREATE INDEX firedoor_incident_unclosed ON firedoor_incident (service)
+            WHERE state <> 'closed'
+        """,
         "CREATE INDEX firedoor_incident_newest ON firedoor_incident (detected_at)",
         "CREATE INDEX firedoor_incident_kind ON firedoor_incident (fingerprint, detected_at)",
     ),
