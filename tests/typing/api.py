@@ -111,3 +111,22 @@ for incident in door.incidents.current():
     assert_type(incident.severity, fd.Severity)
     incident.contain("by hand", actor="ana")
     incident.close([fd.Finding("text", owner="safety", probe=None)], waiver="none yet")
+
+
+def tone(answer: str, context: fd.CheckContext) -> fd.Score:
+    return fd.Score(1.0 if context.documents else 0.0, claims=1, unsupported=0)
+
+
+async def judged(answer: str, context: fd.CheckContext) -> bool:
+    return context.question in answer
+
+
+door.check("groundedness", sample=0.1)
+door.check("tone", tone, timeout=2.0, budget=fd.Budget(calls=100, per="hour"))
+door.check("judged", judged, routes=["llm:answer"])
+door.check("short", lambda answer, context: len(answer) < 100)
+
+
+def thumbs(request: fd.Request) -> None:
+    request.feedback(score=0.0, comment="no")
+    assert_type(door.feedback(request.id, 1.0), bool)

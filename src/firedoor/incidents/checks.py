@@ -418,7 +418,7 @@ def _hear(request: Request, decision: Decision, said: Any) -> None:
     while around is not None:
         heard = around.heard = around.heard or Heard()
         if decision.kind is RouteKind.TOOL:
-            if said:
+            if isinstance(said, str):
                 heard.told(said)
         else:
             heard.retrieved = True
