@@ -15,7 +15,7 @@ import zlib
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry.context import Context
 
@@ -154,7 +154,7 @@ class Checks:
             raise ConfigurationError(f"{where}): a door has {_MOST_CHECKS} checks at most")
         made = _Registered(
             name,
-            Groundedness(self._runtime) if fn is None else fn,
+            Groundedness(self._runtime) if fn is None else cast("Check", fn),
             own=fn is None,
             sample=int(sample * 2**32),
             timeout=float(timeout),
