@@ -1,5 +1,6 @@
 """What an incident is, told from its signals: single faults, combined ones, and no fault at all."""
 
+import dataclasses
 import math
 import random
 
@@ -245,6 +246,20 @@ def test_the_order_of_observations_does_not_matter(seen, shuffle: random.Random)
     shuffled = list(seen)
     shuffle.shuffle(shuffled)
     assert classify(shuffled) == found
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"selector": Selector(alias="")},
+        {"baseline": 0.5},
+        {"incident_class": IncidentClass.SAFETY_VIOLATION},
+    ],
+)
+def test_observations_that_differ_in_one_field_do_not_tie(other):
+    one = Observation("probe_failure_rate", 0.0, incident_class=QUALITY, since=0.0)
+    two = dataclasses.replace(one, **other)
+    assert classify([one, two]) == classify([two, one])
 
 
 @given(st.lists(observations, max_size=10))

@@ -147,9 +147,12 @@ def classify(observations: Iterable[Observation]) -> Classification:
 
 
 def _order(o: Observation) -> tuple[object, ...]:
+    # Total: observations that tie are equal, or their order would show in the answer.
     since = math.inf if o.since is None else o.since
-    place = tuple(part or "" for part in o.selector)
-    return (not o.breached, since, o.signal, place, o.value, o.sample, o.why)
+    place = tuple((part is not None, part or "") for part in o.selector)
+    baseline = (o.baseline is not None, 0.0 if o.baseline is None else o.baseline)
+    declared = o.incident_class or ""
+    return (not o.breached, since, o.signal, place, o.value, o.sample, o.why, baseline, declared)
 
 
 def _speaks_for(o: Observation) -> dict[IncidentClass, float]:
