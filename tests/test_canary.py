@@ -172,6 +172,38 @@ def test_a_secret_cut_into_chunks_at_any_place_leaves_nowhere(make_door, leaks, 
     assert leaks(NEEDLES[kind]) == []
 
 
+@pytest.mark.parametrize("kind", SECRETS)
+def test_what_checks_and_users_say_of_an_answer_leaves_nowhere(make_door, leaks, capture, kind):
+    secret = SECRETS[kind]
+    exporter = InMemoryLogRecordExporter()
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    door = make_door(capture=capture, logger_provider=provider)
+
+    def fails(answer, context):
+        raise RuntimeError(secret)
+
+    door.check("groundedness")
+    door.check("told", lambda answer, context: fd.Score(0.1, explanation=secret))
+    door.check("fails", fails)
+    plant(door, secret)
+    with door.request("help", id=f"r-{secret}") as request:
+        with door.llm("answer", model="m") as call:
+            call.record(f"The code is {secret}, and the gate opens at nine in the evening.")
+        request.feedback(0.0, comment=secret)
+    door.feedback(f"r-{secret}", 0.0, comment=secret)
+    door.flush()
+    needle = NEEDLES[kind]
+    assert leaks(needle) == []
+    records = [data.log_record for data in exporter.get_finished_logs()]
+    names = {record.event_name for record in records}
+    assert {"gen_ai.evaluation.result", "firedoor.decision"} <= names
+    told = "".join(f"{record.body}{dict(record.attributes)}" for record in records)
+    assert needle not in told
+    assert needle not in json.dumps(door.checks)
+    provider.shutdown()
+
+
 def test_without_capture_no_text_leaves_at_all(make_door, leaks):
     plant(make_door(capture="none"), "plain-harmless-words")
     door_texts = ["My data:", "Of course:", "provider said", "caused by", "while handling"]
