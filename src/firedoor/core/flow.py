@@ -116,7 +116,7 @@ class CallFlow:
         self, tiers: Sequence[Tier | Canned], first: int = 0, deadline: float | None = None
     ) -> None:
         self._tiers = tiers
-        self._index = min(first, len(tiers) - 1)
+        self._index = min(first, len(tiers) - 1) if first else 0
         self._deadline = deadline
         self._reached = self._index
         self._attempts_here = 0
@@ -134,20 +134,21 @@ class CallFlow:
         stop = self.over(now)
         if stop is not None:
             return stop
-        tier = self._tiers[self._index]
+        index = self._index
+        tier = self._tiers[index]
         left = None
         if self._deadline is not None:
             left = self._deadline - now
             if left <= 0:
-                self._index = len(self._tiers) - 1
-                tier = self._tiers[self._index]
+                index = self._index = len(self._tiers) - 1
+                tier = self._tiers[index]
         if isinstance(tier, Canned):
-            return Serve(self._index, tier)
-        if self._pause > 0:
+            return Serve(index, tier)
+        if self._pause:
             seconds, self._pause = self._pause, 0.0
             return Pause(seconds)
         self._attempts_here += 1
-        return self._try(self._index, tier, left)
+        return self._try(index, tier, left)
 
     def beside(self, index: int, now: float) -> Try | None:
         """One more attempt beside the one that runs, on its tier or a later one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -91,6 +92,11 @@ class Attempt:
         self._previous: Context | None = None
 
     @property
+    def limited(self) -> bool:
+        """Whether its time is limited in any way."""
+        return self.timeout is not None or self.first_token_within is not None
+
+    @property
     def decision(self) -> Decision | None:
         """The call's decision once it has ended; None before."""
         return self._call.decision
@@ -108,7 +114,8 @@ class Attempt:
         binding = call.binding
         if binding is None:
             return args, kwargs
-        kwargs = binding.with_model(args, kwargs, self.model, replace=call.switched is not None)
+        if binding.accepts_model:
+            kwargs = binding.with_model(args, kwargs, self.model, replace=call.switched is not None)
         plan = call.route.plan
         if plan is not None and plan.named:
             if binding.accepts_retries and "max_retries" not in kwargs:
@@ -213,16 +220,21 @@ class Attempt:
             return result
         return await screens.aleave(self._call, result)
 
-    def take(self, result: Any, restart: Callable[[Attempt], Any] | None = None) -> Any:
+    def take(self, result: Any, restart: Callable[..., Any] | None = None, *given: Any) -> Any:
         """Keep `result` for the record, or put a watching proxy around a stream.
 
         Args:
             result: What the guarded code returned.
-            restart: Makes the stream of another attempt, for one that breaks before its first
-                content. None: what broke cannot be begun again.
+            restart: Called with `given` and another attempt, makes the stream of that attempt, for
+                one that breaks before its first content. None: what broke cannot be begun again.
+            given: See `restart`.
         """
         try:
-            proxy = proxy_for(result, self._call, self, restart)
+            if is_value(result):
+                self._result = result
+                return result
+            again = None if restart is None else partial(restart, *given)
+            proxy = proxy_for(result, self._call, self, again)
         except Exception as error:
             self._call.runtime.internal("stream", error)
             proxy = None

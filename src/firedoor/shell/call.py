@@ -211,7 +211,8 @@ class Call:
                 if isinstance(step, Pause):
                     self.runtime.clock.sleep(step.seconds)
                 elif (self.purse is None or self._funded(step)) and (
-                    (live := ladder.limiter(step)) is None
+                    not ladder.queues
+                    or (live := ladder.limiter(step)) is None
                     or ladder.seated(
                         step,
                         live,
@@ -246,7 +247,8 @@ class Call:
                 if isinstance(step, Pause):
                     await self.runtime.clock.asleep(step.seconds)
                 elif (self.purse is None or await self._afunded(step)) and (
-                    (live := ladder.limiter(step)) is None
+                    not ladder.queues
+                    or (live := ladder.limiter(step)) is None
                     or ladder.seated(
                         step,
                         live,
@@ -475,9 +477,9 @@ class Call:
                 runtime.internal("monitor", error)
         decision = self.decision = record.freeze()
         try:
-            runtime.recorder.end_call(
-                decision, self.span, self.started_ns + int(decision.latency_s * 1e9)
-            )
+            span = self.span
+            ended_ns = None if span is None else self.started_ns + int(record.latency_s * 1e9)
+            runtime.recorder.end_call(decision, span, ended_ns)
         except Exception as error:
             runtime.internal("telemetry", error)
         try:

@@ -80,7 +80,8 @@ def close(call: Call) -> None:
             if purse is not None and ladder.current is not None:
                 ladder.note(ladder.current, LOST, runtime.now())
             cost, certainty = in_all(ladder.costs)
-        record.cost_usd, record.cost_certainty = cost, certainty
+        if cost is not None:
+            record.cost_usd, record.cost_certainty = cost, certainty
         if purse is not None:
             state = purse.state
             record.budget = None if state is None else str(state)

@@ -9,6 +9,7 @@ from firedoor.types import CostCertainty, Usage, UsageCertainty
 
 __all__ = ["in_all", "presumed", "priced"]
 
+_UNKNOWN = CostCertainty.UNKNOWN
 _TRUST = (
     CostCertainty.EXACT,
     CostCertainty.AT_LEAST,
@@ -44,10 +45,10 @@ def priced(
 ) -> tuple[int | None, CostCertainty]:
     """What those tokens cost in micro-dollars; None where it cannot be told, never zero."""
     if price is None or usage is None:
-        return None, CostCertainty.UNKNOWN
+        return None, _UNKNOWN
     if usage.input_tokens is None or usage.output_tokens is None:
         if estimate is None:
-            return None, CostCertainty.UNKNOWN
+            return None, _UNKNOWN
         return actual(usage, price, estimate)
     cost = price.cost(
         usage.input_tokens,
@@ -70,10 +71,12 @@ def in_all(
 
     No further than its least certain part; with a part unknown, at the least what is known.
     """
-    known = [cost for cost, _ in costs if cost is not None]
-    if not known:
-        return None, CostCertainty.UNKNOWN
-    least = max((certainty for _, certainty in costs), key=_TRUST.index)
-    if least is CostCertainty.UNKNOWN:
-        least = CostCertainty.AT_LEAST
-    return sum(known), least
+    total = None
+    least = 0
+    for cost, certainty in costs:
+        if cost is not None:
+            total = cost if total is None else total + cost
+        least = max(least, _TRUST.index(certainty))
+    if total is None:
+        return None, _UNKNOWN
+    return total, CostCertainty.AT_LEAST if _TRUST[least] is _UNKNOWN else _TRUST[least]

@@ -126,9 +126,10 @@ class Guard:
             if screens is not None:
                 args, kwargs = screens.enter(call, args, kwargs)
             call.given = args, kwargs
-            again = functools.partial(run, wrapped, args, kwargs)
             if asyncgen and call.may_wait:
-                return DeferredStream(call, later(call, again))
+                return DeferredStream(
+                    call, later(call, functools.partial(run, wrapped, args, kwargs))
+                )
             for attempt in call:
                 if hedger is not None and call.ladder is not None:
                     begin = bare(wrapped, args, kwargs)
@@ -138,13 +139,17 @@ class Guard:
                         call.fail(error)
                         raise
                     with winner:
-                        return winner.take(winner.screened(outcome()), again)
+                        return winner.take(winner.screened(outcome()), run, wrapped, args, kwargs)
                     continue
                 with attempt:
-                    result = again(attempt)
+                    if enforced:
+                        result = run(wrapped, args, kwargs, attempt)
+                    else:  # as `run`, with one frame less in every traceback
+                        bound, given = attempt.bind(args, kwargs)
+                        result = wrapped(*bound, **given)
                     if screens is not None:
                         result = attempt.screened(result)
-                    return attempt.take(result, again)
+                    return attempt.take(result, run, wrapped, args, kwargs)
             return call.respond(stream=streams)
 
         async def asynchronous(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -158,7 +163,6 @@ class Guard:
             if screens is not None:
                 args, kwargs = await screens.aenter(call, args, kwargs)
             call.given = args, kwargs
-            again = functools.partial(run, wrapped, args, kwargs)
             async for attempt in call:
                 if hedger is not None and call.ladder is not None:
                     start = bare(wrapped, args, kwargs)
@@ -168,13 +172,17 @@ class Guard:
                         call.fail(error)
                         raise
                     with winner:
-                        return winner.take(await winner.ascreened(answer.result()), again)
+                        return winner.take(
+                            await winner.ascreened(answer.result()), run, wrapped, args, kwargs
+                        )
                     continue
                 with attempt:
                     bound, given = attempt.bind(args, kwargs)
                     work = wrapped(*bound, **given)
                     result = await within(runtime.clock, attempt.answer_within, work)
-                    return attempt.take(await attempt.ascreened(result), again)
+                    if screens is not None:
+                        result = await attempt.ascreened(result)
+                    return attempt.take(result, run, wrapped, args, kwargs)
             return call.respond()
 
         # A generator function returns at once, and what it returns is a stream like any other.

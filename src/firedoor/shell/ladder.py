@@ -41,6 +41,7 @@ class Ladder:
         current: The attempt that runs, or None between two.
         standing: An attempt is running, or has ended well: nothing is to be tried now.
         ledger: One record per attempt and per tier skipped, in order.
+        queues: A limiter may have to be waited for.
         costs: What each attempt cost in US dollars, and how far that can be trusted.
     """
 
@@ -55,6 +56,7 @@ class Ladder:
         "denied",
         "error",
         "ledger",
+        "queues",
         "served",
         "standing",
     )
@@ -65,6 +67,7 @@ class Ladder:
         self._call = call
         self._plan = plan
         self.deadline = deadline
+        self.queues = plan.limiter
         first = 0
         if switched is not None:
             # Safe mode goes straight to the canned tier; a route without one was refused before.
@@ -235,7 +238,7 @@ class Ladder:
 
     def limiter(self, attempt: Attempt) -> LiveLimiter | None:
         """The limiter to wait for, if the route has one."""
-        if not self._plan.limiter:
+        if not self.queues:
             return None
         return self._call.runtime.limiters.find(
             self._call.route.id, attempt.model or self._call.route.name
@@ -358,7 +361,7 @@ class Ladder:
                     blame,
                     None,
                     began - call.started,
-                    _overrun(attempt, took),
+                    _overrun(attempt, took) if attempt.limited else None,
                 ),
             )
         )

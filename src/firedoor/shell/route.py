@@ -10,6 +10,7 @@ from typing import Any
 from firedoor.config import Tier
 from firedoor.core.spending import Rule
 from firedoor.errors import ConfigurationError
+from firedoor.records import Decision
 from firedoor.shell.plan import Plan
 from firedoor.shell.runtime import Runtime
 from firedoor.shell.screens import Screens
@@ -92,7 +93,10 @@ class Route:
         self.depth = depth
         self.prompt = prompt
         # Written into every record of the route at once; strings here are cleaned only once.
+        # What every call comes to know has its place in it: a record that need not grow while its
+        # call runs costs a third less.
         self.template: dict[str, Any] = {
+            **{name: getattr(Decision, name) for name in _ALWAYS_KNOWN},
             "service": runtime.service,
             "kind": kind,
             "route": runtime.clean(self.id),
@@ -104,6 +108,13 @@ class Route:
     def single(self, model: str | None) -> Plan:
         """The plan of a route that has none, for calls that must end by a deadline."""
         return Plan((Tier(model or self.name),), named=False)
+
+
+_ALWAYS_KNOWN = (
+    "id", "request_id", "time", "alias", "model", "response_model", "response_id",
+    "finish_reasons", "usage", "latency_s", "tier", "attempts", "outcome", "cost_usd",
+    "cost_certainty",
+)  # fmt: skip
 
 
 def _clean_names(runtime: Runtime, plan: Plan | None, alias: str | None) -> dict[str, str]:

@@ -36,6 +36,7 @@ ATTEMPT_KEY = create_key("firedoor-attempt")
 # The key under which the API keeps the current span; it is private, so it is asked for.
 SPAN_KEY = next(iter(set_span_in_context(INVALID_SPAN, Context())))
 
+_bits = random.getrandbits
 _SEVERITY = (
     # From what a user would rather have seen to what they would rather not.
     Outcome.ANSWERED,
@@ -49,7 +50,7 @@ _SEVERITY = (
 
 def new_id() -> str:
     """16 random hexadecimal digits: an identifier, not a secret."""
-    return f"{random.getrandbits(64):016x}"
+    return "%016x" % _bits(64)  # noqa: UP031 - on the path of every call, and the quicker of the two
 
 
 def current_request() -> Request | None:

@@ -63,7 +63,9 @@ def _classify(kind: type) -> Shape:
 
 def is_value(result: Any) -> bool:
     """Whether `result` is there in full: neither a stream nor to be awaited."""
-    return _shape_of(type(result)) is _PLAIN
+    kind = type(result)
+    shape = _shapes.get(kind)
+    return (_shape_of(kind) if shape is None else shape) is _PLAIN
 
 
 def proxy_for(result: Any, call: Call, attempt: Attempt, restart: Restart | None = None) -> Any:

@@ -98,7 +98,7 @@ class Recorder:
     @property
     def traces(self) -> bool:
         """Whether spans or log events go anywhere by now."""
-        return self.spans.made or self._events is not None
+        return self._events is not None or self.spans.made
 
     def start_call(self, record: Decision, start_ns: int | None = None) -> Span:
         """The span of a call that begins; a child of the current span, and not made current.

@@ -104,7 +104,11 @@ class Spans:
     @property
     def made(self) -> bool:
         """Whether anything makes spans here by now, be it only to sample them out."""
-        return self._maker is not None or self._resolve() is not None
+        if self._maker is not None:
+            return True
+        if self._asked and getattr(trace, "_TRACER_PROVIDER", self) is None:
+            return False
+        return self._resolve() is not None
 
     def start(
         self, name: str, kind: SpanKind, attributes: Attributes, start_ns: int | None = None
