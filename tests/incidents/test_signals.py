@@ -591,8 +591,8 @@ class TestThreads:
             begin.wait()
             for n in range(each):
                 told.signals.record(made[n % 4])
-                if n % 500 == 0:
-                    told.signals.read("refusal_rate")
+                if n % 100 == 0:
+                    told.signals.read("latency_p95", route="llm:answer")
 
         threads = [threading.Thread(target=run) for _ in range(8)]
         for thread in threads:

@@ -4,7 +4,7 @@ Everything is whole numbers (values of a mean in millionths, squares in milliont
 so that adding cells is exact, associative and commutative: it does not matter in which order, in
 which process or at which age windows are merged.
 
-A cell is packed into bytes once its stretch is over, to about a quarter of the size.
+A cell is packed into bytes once its stretch is over, to a fifth of the size.
 """
 
 from __future__ import annotations
@@ -21,6 +21,18 @@ __all__ = ["MICRO", "Cell", "Key", "merged"]
 MICRO: Final = 1_000_000
 """What values of a mean are multiplied by."""
 
+_FIGURES = (
+    "latency",
+    "first_token",
+    "cost",
+    "tokens",
+    "top_score",
+    "score_gap",
+    "source_age",
+    "groundedness",
+    "ungrounded_rate",
+)
+_CODES = {figure: code for code, figure in enumerate(_FIGURES)}
 _ceil = math.ceil
 _log = math.log
 
@@ -123,14 +135,32 @@ class Cell:
 
     def pack(self) -> bytes:
         """The same in few bytes; for this process only."""
-        return marshal.dumps(self.plain())
+        get = _CODES.get
+        sums = [
+            # Of one value alone, its square need not be kept.
+            (get(figure, figure), held[1]) if held[0] == 1 else (get(figure, figure), *held)
+            for figure, held in self.sums.items()
+        ]
+        bins = [(get(figure, figure), counts) for figure, counts in self.bins.items()]
+        packed = marshal.dumps((self.tally, sums, bins), 2)  # without the references of later ones
+        # Copied: what marshal gives is a large block cut short, and the rest of it would be lost.
+        return bytes(memoryview(packed))
 
     @classmethod
     def of(cls, held: Cell | bytes) -> Cell:
         """A cell, packed or not."""
         if isinstance(held, Cell):
             return held
-        return cls(*marshal.loads(held))  # noqa: S302 - packed above, in this process
+        tally, sums, bins = marshal.loads(held)  # noqa: S302 - packed above, in this process
+        made = cls(tally)
+        names = _FIGURES
+        for code, *figures in sums:
+            value = figures[0]
+            kept = figures if len(figures) > 1 else [1, value, value * value]
+            made.sums[code if isinstance(code, str) else names[code]] = kept
+        for code, counts in bins:
+            made.bins[code if isinstance(code, str) else names[code]] = counts
+        return made
 
     def to_json(self) -> list[Any]:
         """As JSON has it, for other processes."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from operator import mul
 from typing import Final
 
 __all__ = [
@@ -82,10 +83,12 @@ def bucket(value: float) -> int:
 
 def value_of(place: int) -> float:
     """The value that stands for a bucket: within `ERROR` of all that it holds."""
-    return _VALUES[place] if place >= 0 else -_VALUES[-place]
+    return _VALUES[place]
 
 
-_VALUES: Final = [0.0, *(float(GROWTH ** (i - OFFSET)) * _MIDDLE for i in range(1, _TOP + 1))]
+_UPWARD = [float(GROWTH ** (i - OFFSET)) * _MIDDLE for i in range(1, _TOP + 1)]
+# A negative index counts from the end, which is where the negative values are.
+_VALUES: Final = [0.0, *_UPWARD, *(-value for value in reversed(_UPWARD))]
 
 
 def quantile(counts: Mapping[int, int], share: float) -> float | None:
@@ -98,12 +101,21 @@ def quantile(counts: Mapping[int, int], share: float) -> float | None:
         counts: How many values each bucket holds.
         share: From 0 to 1.
     """
-    rank = math.floor(share * (sum(counts.values()) - 1))
+    size = sum(counts.values())
+    rank = math.floor(share * (size - 1))
+    if share > 0.5:
+        # The same one, from the other end: nearer, for what is usually asked.
+        passed = size
+        for place in sorted(counts, reverse=True):
+            passed -= counts[place]
+            if passed <= rank:
+                return _VALUES[place]
+        return None
     reached = 0
     for place in sorted(counts):
         reached += counts[place]
         if reached > rank:
-            return value_of(place)
+            return _VALUES[place]
     return None
 
 
@@ -123,13 +135,9 @@ def share_above(counts: Mapping[int, int], limit: float) -> tuple[int, int]:
 
 def sums(counts: Mapping[int, int]) -> tuple[int, float, float]:
     """How many values there are, their sum and the sum of their squares, as buckets have them."""
-    size, total, squares = 0, 0.0, 0.0
-    for place, count in counts.items():
-        value = value_of(place)
-        size += count
-        total += count * value
-        squares += count * value * value
-    return size, total, squares
+    values = [_VALUES[place] for place in counts]
+    weighted = list(map(mul, values, counts.values()))
+    return sum(counts.values()), sum(weighted), sum(map(mul, weighted, values))
 
 
 class Histogram:
@@ -166,7 +174,8 @@ class Histogram:
         Raises:
             ValueError: If it is no number.
         """
-        place = bucket(value)
+        usual = LEAST < value < GREATEST  # as in `bucket`, without the call
+        place = _ceil(_log(value) * PER_E) + OFFSET if usual else bucket(value)
         counts = self.counts
         counts[place] = counts.get(place, 0) + 1
 

@@ -13,8 +13,9 @@ slots, and what was merged of a slot that no longer changes is remembered.
 A stretch begins and ends at the bounds of slots, the nearest ones: five minutes are off by 5 s at
 most, an hour by 2.5 min, a day by an hour.
 
-Memory is bounded by the number of cells kept: beyond it the oldest slots are forgotten, and what is
-read says how much time was really watched.
+Memory is bounded by the number of cells kept. Where there are too many, slots are folded earlier;
+where that is not enough, the oldest are forgotten, and what is read says how much time was really
+watched.
 
 Pure: the caller passes times (seconds, on the clock that slots are aligned to) and holds the lock.
 """
@@ -23,12 +24,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Final, NamedTuple
 
 from firedoor.core.cells import Cell, Key, merged
 from firedoor.core.series import Selector
 
-__all__ = ["LEVELS", "REACH", "Question", "Ring", "Slot", "Stretch", "width_at"]
+__all__ = ["CROWDED", "LEVELS", "REACH", "Question", "Ring", "Slot", "Stretch", "width_at"]
 
 LEVELS: Final = (
     (10.0, 420.0),
@@ -39,11 +41,23 @@ LEVELS: Final = (
 )
 """Of each level, the width of its slots and the age from which on they are folded, seconds."""
 
+CROWDED: Final = (
+    (10.0, 320.0),
+    (60.0, 320.0),
+    (300.0, 3_900.0),
+    (1_800.0, 22_500.0),
+    (7_200.0, 277_200.0),
+)
+"""The same where there are too many cells: what rules read by default stays as fine as it was."""
+
 REACH: Final = LEVELS[-1][1]
 """Seconds that can be looked back: 77 hours."""
 
 _QUESTIONS = 256
 """Answers remembered of a slot."""
+
+_TOTALS = 1_024
+"""Answers remembered of stretches, until the next slot begins."""
 
 Cells = dict[Key, Cell | bytes]
 
@@ -91,13 +105,14 @@ class Slot:
         others: What other processes recorded, by process.
     """
 
-    __slots__ = ("_answers", "cells", "others", "start")
+    __slots__ = ("_answers", "_matched", "cells", "others", "start")
 
     def __init__(self, start: float) -> None:
         self.start = start
         self.cells: Cells = {}
         self.others: dict[str, Mapping[Key, Cell]] = {}
         self._answers: dict[Question, Cell] = {}
+        self._matched: dict[Question, tuple[int, list[Cell]]] = {}
 
     def changed(self) -> None:
         """Forget what was remembered."""
@@ -123,6 +138,22 @@ class Slot:
             self._answers[question] = whole
         return whole
 
+    def parts(self, question: Question) -> list[Cell]:
+        """The cells that are meant, while they still grow. Not to be written to."""
+        cells = self.cells
+        known, found = self._matched.get(question, (0, []))
+        if known != len(cells):  # keys are only ever added, at the end
+            for key, cell in islice(cells.items(), known, None):
+                if question.holds(key):
+                    found.append(Cell.of(cell))
+            if len(self._matched) >= _QUESTIONS:
+                self._matched.clear()
+            self._matched[question] = (len(cells), found)
+        if not self.others:
+            return found
+        said = self.others.values()
+        return [*found, *(c for told in said for key, c in told.items() if question.holds(key))]
+
     def put(self, key: Key, cell: Cell | bytes) -> int:
         """Add a cell; how many cells there are more."""
         held = self.cells.get(key)
@@ -147,15 +178,27 @@ class Ring:
         size: Cells kept.
     """
 
-    __slots__ = ("_dropped", "_levels", "_limit", "_newest", "_packing", "since", "size")
+    __slots__ = (
+        "_ages",
+        "_dropped",
+        "_levels",
+        "_limit",
+        "_newest",
+        "_packing",
+        "_totals",
+        "since",
+        "size",
+    )
 
     def __init__(self, now: float, cells: int) -> None:
         self._levels: tuple[deque[Slot], ...] = tuple(deque() for _ in LEVELS)
         self._newest = Slot(_aligned(now, LEVELS[0][0]))
         self._levels[0].append(self._newest)
         self._packing: deque[tuple[Slot, list[Key]]] = deque()
+        self._ages = LEVELS
         self._limit = cells
         self._dropped = 0
+        self._totals: dict[tuple[Question, float, float], Cell] = {}
         self.since = now
         self.size = 0
 
@@ -177,6 +220,8 @@ class Ring:
         newest = self._newest
         if now >= newest.start + LEVELS[0][0]:
             self._packing.append((newest, list(newest.cells)))
+            newest._matched = {}
+            self._totals = {}
             newest = self._newest = Slot(_aligned(now, LEVELS[0][0]))
             self._levels[0].append(newest)
         return newest.cells
@@ -194,7 +239,9 @@ class Ring:
                     left -= 1
             if not keys:
                 self._packing.popleft()
-        for level, (width, age) in enumerate(LEVELS):
+        if self.size > self._limit and self._ages is LEVELS:
+            self._ages = CROWDED
+        for level, (width, age) in enumerate(self._ages):
             slots = self._levels[level]
             while slots and slots[0] is not self._newest and left > 0:
                 oldest = slots[0]
@@ -203,8 +250,11 @@ class Ring:
                 left -= self._fold(level, oldest, left)
                 if not oldest.cells and not oldest.others:
                     slots.popleft()
-        while self.size > self._limit:
-            self._forget()
+        if left > 0:
+            while self.size > self._limit:
+                self._forget()
+            if self.size < self._limit // 4 and self._ages is CROWDED:
+                self._ages = LEVELS
         return left <= 0
 
     def _fold(self, level: int, slot: Slot, most: int) -> int:
@@ -214,6 +264,7 @@ class Ring:
             into = self._slot(level + 1, slot.start)
             into.changed()
         slot.changed()
+        self._totals = {}
         moved = 0
         while slot.cells and moved < most:
             key, cell = slot.cells.popitem()
@@ -252,6 +303,7 @@ class Ring:
             slots = self._levels[level]
             if slots and slots[0] is not self._newest:
                 gone = slots.popleft()
+                self._totals = {}
                 self.size -= len(gone.cells) + sum(len(c) for c in gone.others.values())
                 self.since = max(self.since, gone.start + LEVELS[level][0])
                 self._dropped += 1
@@ -262,13 +314,19 @@ class Ring:
 
     def stretch(self, seconds: float, now: float, before: float = 0.0) -> Stretch:
         """The `seconds` that ended `before` seconds before `now`, as slots have it."""
-        end = now if before <= 0 else _nearest(now - before, now)
-        begin = _nearest(now - before - seconds, now)
+        end = now if before <= 0 else self._nearest(now - before, now)
+        begin = self._nearest(now - before - seconds, now)
         watched = max(0.0, min(end, now) - max(begin, self.since))
         if before <= 0:
             # What is recorded in this very moment is part of now.
             return Stretch(begin, float("inf"), watched)
         return Stretch(begin, end, watched)
+
+    def _nearest(self, time: float, now: float) -> float:
+        """The bound of a slot next to `time`, as fine as slots of its age are."""
+        age = now - time
+        width = next((w for w, kept in self._ages if age <= kept), LEVELS[-1][0])
+        return (time + width / 2) // width * width
 
     def slots(self, begins: float, ends: float) -> Iterator[Slot]:
         """The slots of a stretch, the oldest first."""
@@ -282,6 +340,26 @@ class Ring:
         newest = self._newest
         for slot in self.slots(begins, ends):
             yield slot.start, slot.read(question, settled=slot is not newest)
+
+    def total(self, question: Question, begins: float, ends: float) -> list[Cell]:
+        """All that a stretch holds, in few cells. Not to be written to.
+
+        What does not change any more is added up once in a slot's time.
+        """
+        newest = self._newest
+        closed = self._totals.get((question, begins, ends))
+        if closed is None:
+            closed = merged(
+                slot.read(question, settled=True)
+                for slot in self.slots(begins, ends)
+                if slot is not newest
+            )
+            if len(self._totals) >= _TOTALS:
+                self._totals = {}
+            self._totals[question, begins, ends] = closed
+        if begins <= newest.start < ends:
+            return [closed, *newest.parts(question)]
+        return [closed]
 
     def keys(self, wanted: Callable[[Key], bool]) -> set[Key]:
         """The keys there are that are `wanted`."""
@@ -313,6 +391,7 @@ class Ring:
         slot.others[process] = cells
         self.size += len(cells) - len(before)
         slot.changed()
+        self._totals = {}
         return True
 
 
@@ -323,9 +402,3 @@ def _aligned(time: float, width: float) -> float:
 def width_at(age: float) -> float:
     """Seconds of the slots that hold what is `age` seconds old."""
     return next((width for width, kept in LEVELS if age <= kept), LEVELS[-1][0])
-
-
-def _nearest(time: float, now: float) -> float:
-    """The bound of a slot next to `time`, as fine as slots of its age are."""
-    width = width_at(now - time)
-    return (time + width / 2) // width * width

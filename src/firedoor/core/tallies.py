@@ -120,10 +120,13 @@ def lanes(**counts: int) -> int:
 
 def asked(decision: Decision) -> bool:
     """Whether a target was asked anything."""
+    outcome = decision.outcome
     if decision.attempts:
-        return any(a.outcome is not None and a.model is not None for a in decision.attempts)
-    if decision.outcome is not Outcome.BLOCKED:
-        return decision.outcome is not Outcome.CANNED
+        return outcome in _ANSWERED or any(
+            a.outcome is not None and a.model is not None for a in decision.attempts
+        )
+    if outcome is not Outcome.BLOCKED:
+        return outcome is not Outcome.CANNED
     return decision.usage is not None or any(
         v.stage in ("output", "tool_result", "retrieval") and v.status is VerdictStatus.BLOCKED
         for v in decision.verdicts
@@ -149,20 +152,11 @@ class Tallies:
 
         A search's documents are counted by the caller, who reads them anyway.
         """
-        attempts = decision.attempts
-        verdicts = decision.verdicts
-        kind = decision.kind
         # No field that is read below may be missing here.
-        key = (
-            kind,
-            decision.outcome,
-            decision.fault,
-            decision.error_type,
-            tuple([(a.tier, a.outcome, a.fault, a.error_type, a.reason, a.model) for a in attempts])
-            if attempts
-            else None,
-            tuple([(v.gate, v.status, v.stage) for v in verdicts]) if verdicts else None,
-            (
+        key: tuple[object, ...]
+        if decision.kind == "llm":
+            key = (
+                decision.outcome,
                 decision.finish_reasons,
                 decision.refusal,
                 decision.partial_refusal,
@@ -170,15 +164,28 @@ class Tallies:
                 decision.tier,
                 not decision.switches,
                 decision.usage is None,
+                decision.error_type,
+                decision.fault,
             )
-            if kind == "llm"
-            else (
+        else:
+            key = (
+                decision.kind,
+                decision.outcome,
                 not decision.sources,
                 not decision.notes,
                 decision.repeated,
                 decision.request_id == decision.id,
-            ),
-        )
+                decision.usage is None,
+                decision.fault,
+            )
+        attempts = decision.attempts
+        if attempts:
+            key += tuple(
+                [(a.tier, a.outcome, a.fault, a.error_type, a.reason, a.model) for a in attempts]
+            )
+        verdicts = decision.verdicts
+        if verdicts:
+            key += tuple([(v.gate, v.status, v.stage) for v in verdicts])
         told = self._known.get(key)
         if told is None:
             told = self._count(decision), asked(decision)
@@ -314,7 +321,11 @@ def _tool(decision: Decision) -> int:
 
 def request_tally(outcome: Outcome) -> int:
     """What one request counts for."""
-    if outcome is Outcome.CANCELLED:
-        return 0
-    plain = outcome is Outcome.ANSWERED or outcome is Outcome.ABANDONED
-    return _ONE[Lane.REQUESTS] + (not plain) * _ONE[Lane.AFFECTED]
+    return _REQUEST[outcome]
+
+
+_PLAIN = (Outcome.ANSWERED, Outcome.ABANDONED)
+_REQUEST: Final = {
+    outcome: _ONE[Lane.REQUESTS] + (outcome not in _PLAIN) * _ONE[Lane.AFFECTED]
+    for outcome in Outcome
+} | {Outcome.CANCELLED: 0}

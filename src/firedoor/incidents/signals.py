@@ -12,8 +12,9 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from firedoor.core.cells import Cell, Key
 from firedoor.core.ring import LEVELS, Question, Ring
@@ -40,7 +41,7 @@ from firedoor.core.telling import RECENT, cells_of, slots_of, told_cells, told_s
 from firedoor.errors import ConfigurationError
 from firedoor.incidents.windows import Reader, onset
 from firedoor.records import Decision
-from firedoor.types import Fault
+from firedoor.types import Fault, Outcome
 
 if TYPE_CHECKING:
     from firedoor.core.series import Series
@@ -51,8 +52,8 @@ __all__ = ["CELLS", "KEYS", "OTHER", "Signals"]
 KEYS: Final = 10_000
 """Combinations of journey, route and alias that are told apart at most."""
 
-CELLS: Final = 400_000
-"""Combinations of those with a slot of time that are kept at most; about 250 bytes each."""
+CELLS: Final = 700_000
+"""Combinations of those with a slot of time that are kept at most; about 200 bytes each."""
 
 OTHER: Final = "~other"
 """Journey of what came when there were `KEYS` combinations already."""
@@ -67,6 +68,8 @@ _SWEEP = 600.0
 _SURE = 100
 _EVERYWHERE = Selector()
 
+R = TypeVar("R")
+_start = itemgetter(0)
 Custom = Callable[[Decision], "float | bool | None"]
 
 
@@ -126,7 +129,18 @@ class Signals:
 
     def record(self, decision: Decision) -> None:
         """Count a finished call; synthetic traffic is not counted."""
-        self._leave(self._call, decision)
+        # `_leave`, without the call.
+        if self._lock.acquire(False):
+            try:
+                if self._pending:
+                    self._take_in(_AT_ONCE)
+                self._call(decision, self._now())
+            except Exception as error:
+                self._on_fault(error)
+            finally:
+                self._lock.release()
+        else:
+            self._leave(self._call, decision)
 
     def record_request(self, request: Request) -> None:
         """Count a request that has ended."""
@@ -255,12 +269,11 @@ class Signals:
         if at >= self._turn:
             self._advance(at)
         kind = decision.kind
-        outcome = decision.outcome
         place = (
             decision.journey,
             decision.route,
             decision.alias,
-            decision.tier > 0 or outcome == "canned" or bool(decision.switches),
+            decision.tier > 0 or decision.outcome is Outcome.CANNED or bool(decision.switches),
         )
         cell = self._open.get(place)
         if cell is None:
@@ -310,17 +323,27 @@ class Signals:
         if at >= self._turn:
             self._advance(at)
         decisions = request.decisions
+        contained = costed = False
+        ran = not decisions
+        cost = 0.0
+        for decision in decisions:
+            if decision.tier > 0 or decision.switches or decision.outcome is Outcome.CANNED:
+                contained = True
+            ran = ran or asked(decision)
+            if decision.cost_usd is not None:
+                costed = True
+                cost += decision.cost_usd
         kind = REQUEST if request.parent is None else NESTED
-        place = (request.journey, kind, None, any(apart(d) for d in decisions))
+        place = (request.journey, kind, None, contained)
         cell = self._open.get(place)
         if cell is None:
             cell = self._cell(kind, place)
         cell.tally += request_tally(request.outcome)
         # A safe response that came at once says nothing of how fast answers are.
-        if not decisions or any(asked(d) for d in decisions):
+        if ran:
             cell.spread("latency", request.latency_s)
-        if any(d.cost_usd is not None for d in decisions):
-            cell.add("cost", request.cost_usd)
+        if costed:
+            cell.add("cost", cost)
 
     def _search(self, cell: Cell, decision: Decision, at: float) -> None:
         sources = decision.sources
@@ -536,7 +559,7 @@ class Signals:
         Raises:
             ConfigurationError: If there is no such signal.
         """
-        return Reader(self._signal(name), Selector(*selector), self._readings, plain=plain)
+        return Reader(self._signal(name), Selector(*selector), self, plain=plain)
 
     def read(
         self,
@@ -556,18 +579,41 @@ class Signals:
         series = self.series(name, Selector(journey, route, alias), plain=plain)
         return series.over(window, self._now())
 
-    def _readings(
-        self, question: Question, seconds: float, now: float, before: float
-    ) -> tuple[list[tuple[float, Cell]], float]:
-        """What the slots of a stretch hold, and how much of it was watched."""
+    def gather(
+        self,
+        questions: Sequence[Question],
+        seconds: float,
+        now: float,
+        before: float,
+        take: Callable[[Sequence[list[Cell]], float], R],
+    ) -> R:
+        """See `windows.Source`."""
         with self._lock:
             self._take_in_all()
             stretch = self._ring.stretch(seconds, now + self._ahead, before)
-            cells = [
+            found = [self._ring.total(q, stretch.begins, stretch.ends) for q in questions]
+            return take(found, stretch.seconds)
+
+    def _tally(self, question: Question, seconds: float, now: float) -> int:
+        return self.gather(
+            (question,), seconds, now, 0.0, lambda found, _: sum(c.tally for c in found[0])
+        )
+
+    def slots(
+        self, questions: Sequence[Question], seconds: float, now: float
+    ) -> tuple[list[tuple[float, Cell]], float]:
+        """See `windows.Source`."""
+        with self._lock:
+            self._take_in_all()
+            stretch = self._ring.stretch(seconds, now + self._ahead)
+            found = [
                 (start - self._ahead, cell)
+                for question in questions
                 for start, cell in self._ring.read(question, stretch.begins, stretch.ends)
             ]
-        return cells, stretch.seconds
+        if len(questions) > 1:
+            found.sort(key=_start)
+        return found, stretch.seconds
 
     def selectors(self, name: str) -> tuple[Selector, ...]:
         """Where a signal has been seen: every journey, route and alias it has observations of.
@@ -598,7 +644,7 @@ class Signals:
         Raises:
             ConfigurationError: If there is no such signal.
         """
-        reader = Reader(self._signal(name), Selector(*selector), self._readings)
+        reader = Reader(self._signal(name), Selector(*selector), self)
         return onset(reader, seconds, now)
 
     def exposure(
@@ -619,8 +665,7 @@ class Signals:
         of_calls = selector.route is not None or selector.alias is not None
         kinds = frozenset({REQUEST} if selector.journey is None else {REQUEST, NESTED})
         question = Question(None if of_calls else kinds, selector)
-        cells, _ = self._readings(question, seconds, now, 0.0)
-        tally = sum(cell.tally for _, cell in cells)
+        tally = self._tally(question, seconds, now)
         if of_calls:
             requests = lane(tally, Lane.CALLS)
             affected = sum(lane(tally, name) for name in (Lane.REFUSED, Lane.BLOCKED, Lane.FAILED))
@@ -643,8 +688,7 @@ class Signals:
         """
         selector = Selector(*selector)
         kinds = None if selector.route is not None else frozenset({"llm"})
-        cells, _ = self._readings(Question(kinds, selector), seconds, now, 0.0)
-        tally = sum(cell.tally for _, cell in cells)
+        tally = self._tally(Question(kinds, selector), seconds, now)
         calls = lane(tally, Lane.CALLS)
         return {fault: lane(tally, at) / calls if calls else 0.0 for fault, at in FAULTS.items()}
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NoReturn, Protocol, TypeVar
 
 from firedoor.core.cells import MICRO, Cell
 from firedoor.core.quantiles import add_counts, quantile, share_above, sums
@@ -13,13 +12,40 @@ from firedoor.core.series import Sample, Selector, Shape
 from firedoor.core.signals import ANY, OBSERVED, REQUEST, Signal
 from firedoor.core.tallies import Lane, lane
 
-__all__ = ["Reader", "Readings", "onset", "question_of"]
+__all__ = ["Reader", "Source", "onset", "question_of"]
 
-Readings = Callable[[Question, float, float, float], tuple[list[tuple[float, Cell]], float]]
-"""What the slots of a stretch hold, with their beginnings, and how much of it was watched."""
+R = TypeVar("R")
+
+
+class Source(Protocol):
+    """Where slots are kept."""
+
+    def gather(
+        self,
+        questions: Sequence[Question],
+        seconds: float,
+        now: float,
+        before: float,
+        take: Callable[[Sequence[list[Cell]], float], R],
+    ) -> R:
+        """What `take` makes of a stretch: of the cells of each question, and the seconds watched.
+
+        The stretch is the `seconds` that ended `before` seconds before `now`. Nothing is recorded
+        while `take` runs.
+        """
+        ...
+
+    def slots(
+        self, questions: Sequence[Question], seconds: float, now: float
+    ) -> tuple[list[tuple[float, Cell]], float]:
+        """When each slot of the last `seconds` begins and what it holds, the oldest first.
+
+        A slot comes once for each question. Besides, how many of the seconds were watched.
+        """
+        ...
+
 
 _NESTED = "nested"
-_start = itemgetter(0)
 
 
 def question_of(signal: Signal, selector: Selector, *, apart: bool | None = None) -> Question:
@@ -41,17 +67,22 @@ def question_of(signal: Signal, selector: Selector, *, apart: bool | None = None
 class Reader:
     """A `firedoor.core.series.Series` over slots."""
 
-    __slots__ = ("_apart", "_plain", "_readings", "selector", "signal")
+    __slots__ = ("_counted", "_questions", "_source", "selector", "signal")
 
     def __init__(
-        self, signal: Signal, selector: Selector, readings: Readings, *, plain: bool = False
+        self, signal: Signal, selector: Selector, source: Source, *, plain: bool = False
     ) -> None:
         self.signal = signal
         self.selector = selector
-        self._readings = readings
-        observed = signal.kind == OBSERVED
-        self._plain = question_of(signal, selector, apart=None if observed else False)
-        self._apart = None if plain or observed else question_of(signal, selector, apart=True)
+        self._source = source
+        if signal.kind == OBSERVED:
+            self._questions = [question_of(signal, selector)]
+        else:
+            both = (False,) if plain else (False, True)
+            self._questions = [question_of(signal, selector, apart=apart) for apart in both]
+        kinds = self._questions[0].kinds
+        requests = kinds is not None and REQUEST in kinds
+        self._counted = Lane.REQUESTS if requests else Lane.CALLS
 
     @property
     def shape(self) -> Shape:
@@ -65,32 +96,19 @@ class Reader:
 
     def slots(self, seconds: float, now: float) -> list[tuple[float, Cell]]:
         """When each slot of the last `seconds` begins and what it holds."""
-        found, _ = self._readings(self._plain, seconds, now, 0.0)
-        if self._apart is None:
-            return found
-        whole: dict[float, Cell] = {}
-        for start, cell in [*found, *self._readings(self._apart, seconds, now, 0.0)[0]]:
-            held = whole.get(start)
-            if held is None:
-                held = whole[start] = Cell()
-            held.merge(cell)
-        return sorted(whole.items())
+        return self._source.slots(self._questions, seconds, now)[0]
 
     def over(self, seconds: float, now: float, *, before: float = 0.0) -> Sample:
         """See `firedoor.core.series.Series`."""
-        found, watched = self._readings(self._plain, seconds, now, before)
-        cells = [cell for _, cell in found]
-        contained = 0
-        if self._apart is not None:
-            others = [cell for _, cell in self._readings(self._apart, seconds, now, before)[0]]
-            tally = sum(cell.tally for cell in others)
-            of_calls = self._apart.kinds is None or REQUEST not in self._apart.kinds
-            contained = lane(tally, Lane.CALLS if of_calls else Lane.REQUESTS)
-            cells += others
-        return self._sample(cells, watched, contained)
+        return self._source.gather(self._questions, seconds, now, before, self._sample)
 
-    def _sample(self, cells: list[Cell], watched: float, contained: int) -> Sample:
+    def _sample(self, found: Sequence[list[Cell]], watched: float) -> Sample:
         signal = self.signal
+        contained = 0
+        cells = found[0]
+        if len(found) > 1:
+            contained = lane(sum(cell.tally for cell in found[1]), self._counted)
+            cells = [*cells, *found[1]]
         match signal.shape:
             case Shape.RATE:
                 size, hits = self._rate(cells)
@@ -128,35 +146,35 @@ class Reader:
                 squares += held[2]
         return size, total / MICRO, squares / MICRO**2
 
-    def distribution(self, cells: Iterable[Cell]) -> dict[int, int]:
+    def distribution(self, cells: Iterable[Cell]) -> Mapping[int, int]:
         """How many values fell into each bucket."""
-        counts: dict[int, int] = {}
-        for cell in cells:
-            held = cell.bins.get(self.signal.figure)
-            if held is not None:
-                add_counts(counts, held)
+        figure = self.signal.figure
+        held = [cell.bins[figure] for cell in cells if figure in cell.bins]
+        if len(held) == 1:
+            return held[0]
+        counts = dict(held[0]) if held else {}
+        for more in held[1:]:
+            add_counts(counts, more)
         return counts
 
     def above(self, limit: float, seconds: float, now: float) -> Sample:
         """See `firedoor.core.series.Series`."""
         if self.signal.shape is not Shape.QUANTILE:
             self._no_distribution()
-        found, watched = self._readings(self._plain, seconds, now, 0.0)
-        cells = [cell for _, cell in found]
-        if self._apart is not None:
-            cells += [cell for _, cell in self._readings(self._apart, seconds, now, 0.0)[0]]
-        size, hits = share_above(self.distribution(cells), limit)
-        return Sample(size, float(hits), float(hits), hits / size if size else None, watched)
+
+        def take(found: Sequence[list[Cell]], watched: float) -> Sample:
+            counts = self.distribution(cell for cells in found for cell in cells)
+            size, hits = share_above(counts, limit)
+            return Sample(size, float(hits), float(hits), hits / size if size else None, watched)
+
+        return self._source.gather(self._questions, seconds, now, 0.0, take)
 
     def nested(
         self, windows: Sequence[float], now: float, *, above: float | None = None
     ) -> list[Sample]:
         """See `firedoor.core.series.Series`."""
         count = self._counter(above)
-        slots, watched = self._readings(self._plain, windows[-1], now, 0.0)
-        if self._apart is not None:
-            slots = slots + self._readings(self._apart, windows[-1], now, 0.0)[0]
-            slots.sort(key=_start)
+        slots, watched = self._source.slots(self._questions, windows[-1], now)
         found = []
         size, total, squares = 0, 0.0, 0.0
         place = len(slots) - 1
