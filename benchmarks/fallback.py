@@ -1,11 +1,19 @@
 """What a ladder of two tiers costs, and what going down it costs, beside its peers.
 
     python benchmarks/fallback.py [--rounds 9]
+    python benchmarks/fallback.py --peers litellm     in an environment that has LiteLLM too
 
 The function fails at once with a connection error, or answers a small dict; no network. Telemetry
-is off (no tracer or meter provider is set). Floor: a loop over the tiers with `try`/`except`. Peers
-that are not installed are left out: LangChain's `with_fallbacks`, LiteLLM's `Router` (which mocks
-its answers itself).
+is off: no tracer or meter provider is set, so no span is made. All else a default door does is
+done: both attempts are attributed and written down, the decision is made (ids, times, tokens,
+finish reason, refusal by its text), the retry budget and the sums of calls, attempts and tokens are
+kept. The row `firedoor` counts the signals of the incident rules as well; `no signals` is the same
+call without them, which is the like of a router that only routes.
+
+Floor: a loop over the tiers with `try`/`except`. Peers that are not installed are left out:
+LangChain's `with_fallbacks`, LiteLLM's `Router` (which mocks its answers itself). LiteLLM brings
+some sixty packages: with `--peers litellm` everything runs once more in an environment of its own
+(see `_peers.py`), firedoor and LangChain beside it in the same process and the same rounds.
 
 Also: what a chunk of an async stream costs with time limits, over one without.
 """
@@ -15,11 +23,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
 
 from _harness import Case, added, interleave, loop, ratios, spread, table, versions
+from _peers import environment
 
 import firedoor as fd
 
@@ -33,6 +44,9 @@ ANSWER = {
 }
 CHUNK = {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]}
 TIERS = ("big", "small")
+PEERS = ("litellm", "langchain-core", "opentelemetry-sdk")
+QUIET = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LANGSMITH_TRACING": "false"}
+"""Nothing is fetched or sent."""
 
 
 def floor(down: str | None) -> Callable[[], Any]:
@@ -55,9 +69,11 @@ def floor(down: str | None) -> Callable[[], Any]:
     return call
 
 
-def ours(down: str | None) -> Callable[[], Any]:
+def ours(down: str | None, *, signals: bool = True) -> Callable[[], Any]:
     """A guarded function on two tiers."""
     door = fd.Firedoor("bench")
+    if not signals:
+        door._runtime.listeners.clear()
 
     @door.llm("answer", tiers=[fd.Tier(model) for model in TIERS])
     def answer(*, model: str = fd.ROUTED) -> Any:
@@ -152,9 +168,22 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--peers", default="", help="litellm: run in an environment that has it")
+    asked = parser.parse_args()
+    rounds = asked.rounds
+    if asked.peers:
+        python = environment("litellm", PEERS)
+        if python is not None:
+            subprocess.run([str(python), __file__, "--rounds", str(rounds)], check=True, env=QUIET)
+            return
     print(versions("langchain-core", "litellm"))
-    made = {"try/except": floor, "firedoor": ours, "LangChain": langchain, "LiteLLM": litellm}
+    made = {
+        "try/except": floor,
+        "firedoor": ours,
+        "firedoor, no signals": lambda down: ours(down, signals=False),
+        "LangChain": langchain,
+        "LiteLLM": litellm,
+    }
     for title, down in (("first tier answers", None), ("failover to the second", "big")):
         calls = {name: make(down) for name, make in made.items()}
         cases = {name: loop(call) for name, call in calls.items() if call is not None}
@@ -165,11 +194,12 @@ def main() -> None:
                 spread(took).median,
                 added(took, figures["try/except"]).median,
                 ratios(figures["firedoor"], took).median,
+                ratios(figures["firedoor, no signals"], took).median,
             )
             for name, took in figures.items()
         ]
         print(f"\n{title}\n")
-        print(table(("", "us", "over the floor", "firedoor / this"), rows))
+        print(table(("", "us", "over the floor", "firedoor / this", "no signals / this"), rows))
     figures = interleave(
         {"none": chunks(), "all three": chunks(timeout=60.0, first_token=5.0, idle=5.0)},
         rounds=rounds,

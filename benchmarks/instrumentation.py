@@ -24,7 +24,6 @@ import inspect
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import time
@@ -40,8 +39,8 @@ from _harness import (
     table,
     versions,
 )
+from _peers import environment
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 CHUNKS = 200
 MESSAGES = [
     {"role": "system", "content": "Answer from the given context, briefly, and name the source."},
@@ -484,33 +483,6 @@ def sink():
     return process.stdout.readline().strip()
 
 
-def environment(name):
-    """The Python of a peer's environment, made if it is not there yet; None where that fails."""
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
-    folder = pathlib.Path(os.environ.get("FIREDOOR_BENCH_VENVS", cache / "firedoor-bench")) / name
-    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-    if (folder / "complete").exists():
-        return python
-    uv = shutil.which("uv") or shutil.which("uv", path=str(pathlib.Path(sys.executable).parent))
-    if uv:
-        steps = [
-            [uv, "venv", "-q", "--clear", "--python", sys.executable, str(folder)],
-            [uv, "pip", "install", "-q", "--python", str(python), *PEERS[name][1], "-e", str(ROOT)],
-        ]
-    else:
-        steps = [
-            [sys.executable, "-m", "venv", str(folder)],
-            [str(python), "-m", "pip", "install", "-q", *PEERS[name][1], "-e", str(ROOT)],
-        ]
-    for step in steps:
-        done = subprocess.run(step, capture_output=True, text=True)
-        if done.returncode:
-            print(f"{name}: no environment: {done.stderr.strip()[-300:]}", file=sys.stderr)
-            return None
-    (folder / "complete").touch()
-    return python
-
-
 def work(name, rounds):
     """In a peer's environment: measure its cases beside ours and OpenTelemetry's."""
     make, packages, _ = PEERS[name]
@@ -616,7 +588,7 @@ def report_ours(rounds):
 def report_peers(chosen, rounds):
     rows = []
     for name in chosen:
-        python = environment(name)
+        python = environment(name, PEERS[name][1])
         if python is None:
             continue
         done = subprocess.run(
