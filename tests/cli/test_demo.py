@@ -52,7 +52,7 @@ def test_help_loads_no_drill():
 
 def test_the_demo_runs_and_says_so(tmp_path):
     """Plain text where there is no terminal, exit code 0, and the spans where it says they are."""
-    done = firedoor("demo", "--endpoint", "extractive", "--questions", "2", cwd=tmp_path)
+    done = firedoor("demo", "--endpoint", "extractive", "--act", "faults", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
     assert "firedoor-demo/spans.jsonl" in done.stdout
@@ -61,7 +61,7 @@ def test_the_demo_runs_and_says_so(tmp_path):
 
 def test_json_is_one_document(tmp_path):
     done = firedoor(
-        "demo", "--endpoint", "extractive", "--questions", "1", "--json",
+        "demo", "--endpoint", "extractive", "--act", "faults", "--json",
         "--capture", "none", "--spans", str(tmp_path / "s.jsonl"),
     )  # fmt: skip
     report = json.loads(done.stdout)
@@ -87,7 +87,7 @@ def test_spans_also_go_over_otlp_where_the_environment_says_so(tmp_path):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         done = firedoor(
-            "demo", "--endpoint", "extractive", "--questions", "1", "--json",
+            "demo", "--endpoint", "extractive", "--act", "faults", "--json",
             "--spans", str(tmp_path / "s.jsonl"),
             OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{server.server_address[1]}",
             OTEL_EXPORTER_OTLP_COMPRESSION="none",

@@ -61,6 +61,28 @@ def test_a_second_deployment_is_the_same_model_by_another_name(extractive):
     assert [one.model for one in proxy.exchanges] == ["m", "m-backup"]
 
 
+def test_what_was_answered_once_is_remembered_and_still_struck():
+    """The endpoint is asked once for each request; a fault acts on what is remembered as well."""
+    asked = []
+
+    class Endpoint(LoopbackHandler):
+        def do_POST(self):
+            asked.append(self.read_body())
+            self.send_json(200, Reply("Said.", "m", 1).body())
+
+    with (
+        LoopbackServer(Endpoint) as endpoint,
+        FaultProxy(endpoint.base_url, remember=True) as proxy,
+        openai.OpenAI(base_url=proxy.base_url, api_key="none", max_retries=0) as client,
+    ):
+        said = [ask(client).choices[0].message.content for _ in range(2)]
+        proxy.board.inject(Fault(FaultKind.LEAK, text="A secret."))
+        said.append(ask(client).choices[0].message.content)
+        ask(client, temperature=0.5)
+    assert said == ["Said.", "Said.", "Said. A secret."]
+    assert len(asked) == 2
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 class TestBothShapes:
     def ask(self, client, streamed, **more):

@@ -6,14 +6,17 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 import firedoor as fd
-from firedoor.drill import containment, scenes
+from firedoor.cli.app import app
+from firedoor.core.incident import from_dict
+from firedoor.drill import containment, incidents, scenes
 from firedoor.drill.endpoint import Choice
 from firedoor.drill.extractive import ExtractiveServer
 from firedoor.drill.faults import FaultKind
 from firedoor.drill.plants import Plants
-from firedoor.drill.run import Settings, run
+from firedoor.drill.run import Act, Settings, run
 from firedoor.drill.screen import JsonScreen, RichScreen
 from firedoor.drill.stage import Expectation, Played, Scene
 
@@ -34,15 +37,22 @@ class Watcher(JsonScreen):
 
 @pytest.fixture
 def recorded_only(monkeypatch):
-    """A shorter run: without the scenes in which gates contain, which start processes."""
+    """A shorter run: without the acts that contain and respond, which take their time."""
     monkeypatch.setattr(containment, "contained", list)
+    without_incidents(monkeypatch)
+
+
+def without_incidents(monkeypatch):
+    monkeypatch.setattr(incidents, "responded", lambda apps: [])
 
 
 @pytest.fixture(scope="module", params=["redacted", "none"])
 def report(request, tmp_path_factory):
     """One whole run, read by many tests."""
     folder = tmp_path_factory.mktemp(request.param)
-    return run(settings(folder, capture=request.param), Watcher())
+    with pytest.MonkeyPatch.context() as patch:
+        without_incidents(patch)
+        return run(settings(folder, capture=request.param), Watcher())
 
 
 def take(report, name):
@@ -153,8 +163,9 @@ def test_a_secret_that_gets_out_fails_the_drill(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("width", [80, 160])
-def test_the_screen_fits_its_width(tmp_path, width):
+def test_the_screen_fits_its_width(tmp_path, width, monkeypatch):
     """No line is wider than the screen, nor is a secret on it."""
+    without_incidents(monkeypatch)
     out = io.StringIO()
     report = run(settings(tmp_path), RichScreen(Console(file=out, width=width), fd.Redactor()))
     lines = out.getvalue().splitlines()
@@ -173,7 +184,8 @@ def test_off_a_terminal_there_is_no_motion_and_no_colour(tmp_path):
     assert "\x1b" not in out.getvalue()
 
 
-def test_the_json_screen_prints_one_document(tmp_path, capsys):
+def test_the_json_screen_prints_one_document(tmp_path, capsys, monkeypatch):
+    without_incidents(monkeypatch)
     report = run(settings(tmp_path, questions=1), JsonScreen())
     printed = json.loads(capsys.readouterr().out)
     assert printed["passed"] is report.passed
@@ -208,13 +220,57 @@ def test_what_is_contained_is_read_from_what_happened(report):
     assert (outage.outcome, outage.fault) == (fd.Outcome.CANNED, None)
 
 
+def bare_gates(endpoint):
+    """No gate but a limit that nothing reaches, which the act of incidents leaves out."""
+    return {"model": endpoint.model, "breaker": None}
+
+
 @pytest.mark.parametrize("scene", containment.contained(), ids=lambda scene: scene.name)
 def test_a_copilot_without_its_gates_does_not_pass(scene, tmp_path, monkeypatch):
     """So that what contains is the gate, and not the drill."""
-    monkeypatch.setattr(scenes, "failing", list)
     monkeypatch.setattr(containment, "contained", lambda: [scene])
     monkeypatch.setattr(containment, "MOST_USERS", 8)
-    monkeypatch.setattr(containment, "COMMAND_TIMEOUT", 0.5)
-    monkeypatch.setattr("firedoor.drill.run.gates", lambda endpoint: {"model": endpoint.model})
-    bare = run(settings(tmp_path, questions=0), Watcher())
+    monkeypatch.setattr(containment, "RECOVERED_WITHIN", 0.5)
+    monkeypatch.setattr("firedoor.drill.run.gates", bare_gates)
+    without_incidents(monkeypatch)
+    bare = run(settings(tmp_path, act=Act.CONTAINED), Watcher())
     assert [one.scene.name for one in bare.takes if not one.passed] == [scene.name]
+
+
+@pytest.fixture(scope="module")
+def responded(tmp_path_factory):
+    """The act of incidents, with its screen."""
+    out = io.StringIO()
+    screen = RichScreen(Console(file=out, width=80), fd.Redactor())
+    return run(settings(tmp_path_factory.mktemp("incidents"), act=Act.INCIDENTS), screen), out
+
+
+@pytest.mark.timeout(300)
+class TestIncidents:
+    """Five classes, each by its own signals, contained by its first action."""
+
+    def test_each_class_is_told_contained_and_stabilised(self, responded):
+        report, out = responded
+        assert report.passed, out.getvalue()
+        records = [from_dict(fd.IncidentRecord, one) for one in report.incidents]
+        assert sorted(one.incident_class for one in records) == sorted(fd.IncidentClass)
+        for record in records:
+            assert record.detected_at <= record.contained_at <= record.stabilised_at
+            assert record.first_bad_at <= record.detected_at
+            assert not [a for a in record.actions if a.state in {"applied", "verified"}]
+
+    def test_every_runbook_is_shown_on_one_screen(self, responded):
+        _, out = responded
+        lines = out.getvalue().splitlines()
+        assert sum(line.startswith("DO FIRST") for line in lines) == len(fd.IncidentClass)
+        assert sum(line.startswith("DONE ") for line in lines) == len(fd.IncidentClass)
+        assert (
+            max(len(line) for line in lines if "ledger" not in line and ".jsonl" not in line) <= 80
+        )
+
+    def test_the_ledger_keeps_them_for_the_next_command(self, responded):
+        report, _ = responded
+        ledger = f"sqlite:///{report.opening.settings.ledger}"
+        done = CliRunner().invoke(app, ["incidents", "list", "--all", "--json", "--ledger", ledger])
+        assert done.exit_code == 0, done.output
+        assert len(json.loads(done.output)) == len(fd.IncidentClass)

@@ -26,6 +26,25 @@ class Endpoint(StrEnum):
     EXTRACTIVE = "extractive"
 
 
+class Act(StrEnum):
+    """The parts of the drill."""
+
+    HEALTHY = "healthy"
+    FAULTS = "faults"
+    CONTAINED = "contained"
+    INCIDENTS = "incidents"
+
+
+class Incident(StrEnum):
+    """The five classes."""
+
+    QUALITY_REGRESSION = "quality_regression"
+    SAFETY_VIOLATION = "safety_violation"
+    RETRIEVAL_FAILURE = "retrieval_failure"
+    LATENCY_SATURATION = "latency_saturation"
+    COST_RUNAWAY = "cost_runaway"
+
+
 class Capture(StrEnum):
     """What is recorded of texts."""
 
@@ -57,14 +76,23 @@ def demo(
     capture: Annotated[
         Capture, typer.Option(help="Whether texts are recorded, redacted.")
     ] = Capture.REDACTED,
+    act: Annotated[
+        Act | None, typer.Option(help="Play one part of it only; left out: all of it.")
+    ] = None,
+    only: Annotated[
+        Incident | None,
+        typer.Option("--class", help="Play the incident of one class and nothing else."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON report, no screen.")] = False,
 ) -> None:
-    """Make a real copilot fail in every way a provider can, and see what is recorded.
+    """Make a real copilot fail, and see it recorded, contained, and answered for.
 
     Real documents, real retrieval, the real openai client over HTTP; between client and model
-    stands a proxy that fails when told. Spans also go over OTLP where OTEL_EXPORTER_OTLP_ENDPOINT
-    is set. Exit code 0 only if everything was recorded as it happened and no planted secret was
-    written anywhere.
+    stands a proxy that fails when told. First every way in which a provider fails is recorded;
+    then gates contain a runaway budget, saturation and an outage; then one incident of each class
+    is detected, classified, contained by its first action and stabilised, with its runbook. Spans
+    also go over OTLP where OTEL_EXPORTER_OTLP_ENDPOINT is set. Exit code 0 only if all of it
+    happened as it should and no planted secret was written anywhere.
     """
     missing = [name for name, module in _NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
@@ -74,6 +102,7 @@ def demo(
 
     import firedoor as fd  # noqa: PLC0415
     from firedoor.drill.endpoint import Choice  # noqa: PLC0415
+    from firedoor.drill.run import Act as Part  # noqa: PLC0415
     from firedoor.drill.run import Screen, Settings, run  # noqa: PLC0415
     from firedoor.drill.screen import JsonScreen, RichScreen  # noqa: PLC0415
 
@@ -87,6 +116,8 @@ def demo(
         api_key_env=api_key_env,
         spans=spans,
         capture=kept,
+        act=None if act is None else Part(act),
+        only=None if only is None else fd.IncidentClass(only),
     )
     screen: Screen = (
         JsonScreen() if as_json else RichScreen(Console(highlight=False), fd.Redactor())

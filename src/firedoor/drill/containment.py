@@ -36,6 +36,9 @@ ROUTE = "llm:answer"
 COMMAND_TIMEOUT = 20.0
 """Seconds within which the second process must have done what it was started for."""
 
+RECOVERED_WITHIN = 20.0
+"""Seconds after an outage in which the first model must answer again."""
+
 FOLLOWED_WITHIN = 1.0
 """Seconds in which a switch must act in every other process."""
 
@@ -237,7 +240,11 @@ def _while_running(stage: Stage, *words: str) -> tuple[str, list[Answer], float]
                 if process.poll() not in (None, 0):
                     break
             answers.append(stage.guarded.ask(next(stage.questions).text, user=USER))
-            out, err = process.communicate(timeout=COMMAND_TIMEOUT)
+            try:
+                out, err = process.communicate(timeout=COMMAND_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                out, err = process.communicate()
     finally:
         leave()
     if process.returncode != 0 or not heard:
@@ -255,7 +262,7 @@ def _switch_of(out: str) -> str:
 def _recover(stage: Stage) -> float | None:
     """Ask until the first tier answers again; the seconds it took, or None if it never does."""
     began = time.perf_counter()
-    while time.perf_counter() - began < COMMAND_TIMEOUT:
+    while time.perf_counter() - began < RECOVERED_WITHIN:
         answer = stage.guarded.ask(next(stage.questions).text, user=USER)
         decision = model_decision(answer)
         if decision is not None and decision.outcome is Outcome.ANSWERED and decision.tier == 0:

@@ -16,7 +16,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletio
 
 import firedoor as fd
 from firedoor.drill.proxy import ROUTE_HEADER
-from firedoor.drill.retrieval import Hit, Index
+from firedoor.drill.retrieval import Hit, Index, Shelf
 
 __all__ = ["JOURNEY", "TIMEOUT", "Answer", "Copilot"]
 
@@ -66,21 +66,23 @@ class Copilot:
         model: The model name to ask for.
         api_key: Sent to the endpoint.
         gates: What `door.llm` is told of tiers, budgets and the like, instead of the model alone.
+        route: What requests say of themselves in the proxy's header, for faults to tell them apart.
     """
 
     def __init__(
         self,
         door: fd.Firedoor,
-        index: Index,
+        index: Index | Shelf,
         *,
         base_url: str,
         model: str,
         api_key: str,
         gates: Mapping[str, Any] | None = None,
+        route: str = "answer",
     ) -> None:
         self._door = door
         guarded: Mapping[str, Any] = {"model": model} if gates is None else gates
-        headers = {ROUTE_HEADER: "answer"}
+        headers = {ROUTE_HEADER: route}
         # The client's own retries are off: they would hide what the provider did.
         self._client = OpenAI(
             base_url=base_url,

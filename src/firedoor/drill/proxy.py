@@ -78,7 +78,12 @@ class FaultProxy(LoopbackServer):
     """
 
     def __init__(
-        self, upstream: str, *, seed: int = 0, deployments: Mapping[str, str] | None = None
+        self,
+        upstream: str,
+        *,
+        seed: int = 0,
+        deployments: Mapping[str, str] | None = None,
+        remember: bool = False,
     ) -> None:
         parts = urlsplit(upstream)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -90,6 +95,7 @@ class FaultProxy(LoopbackServer):
         self.exchanges: deque[Exchange] = deque(maxlen=EXCHANGES_KEPT)
         self.upstream = parts
         self.deployments = dict(deployments or {})
+        self.remembered: dict[bytes, tuple[bytes, dict[str, str]]] | None = {} if remember else None
         super().__init__(_Handler)
 
     def connect(self) -> http.client.HTTPConnection:
@@ -197,6 +203,10 @@ class _Handler(LoopbackHandler):
             self.send_json(200, reply.body())
 
     def _forward(self, body: bytes, injection: Injection | None) -> None:
+        known = (self.server.remembered or {}).get(body)
+        if known is not None:
+            self._finish(200, *known, injection)
+            return
         with contextlib.closing(self.server.connect()) as upstream:
             try:
                 upstream.request(
@@ -209,7 +219,7 @@ class _Handler(LoopbackHandler):
             if response.headers.get_content_type() == "text/event-stream":
                 self._stream(response, injection)
             else:
-                self._whole(response, injection)
+                self._whole(body, response, injection)
 
     def _upstream_path(self) -> str:
         return self.server.upstream.path.rstrip("/") + self.path.removeprefix("/v1")
@@ -221,8 +231,17 @@ class _Handler(LoopbackHandler):
             self.write_chunk(each)
         self.end_chunked()
 
-    def _whole(self, response: http.client.HTTPResponse, injection: Injection | None) -> None:
+    def _whole(
+        self, asked: bytes, response: http.client.HTTPResponse, injection: Injection | None
+    ) -> None:
         body, headers = response.read(), _passed_on(response.headers)
+        if self.server.remembered is not None and asked and response.status == 200:
+            self.server.remembered[asked] = (body, headers)
+        self._finish(response.status, body, headers, injection)
+
+    def _finish(
+        self, status: int, body: bytes, headers: dict[str, str], injection: Injection | None
+    ) -> None:
         match injection and injection.fault.kind:
             case FaultKind.STALL_INSIDE if injection:
                 injection.stall()
@@ -231,10 +250,10 @@ class _Handler(LoopbackHandler):
             case FaultKind.LEAK if injection:
                 body = _leaking(body, injection.fault.text)
             case FaultKind.CUT | FaultKind.DROP:
-                self.begin_chunked(response.status, headers)
+                self.begin_chunked(status, headers)
                 self.write_chunk(body[: len(body) // 2])
                 raise _Dropped
-        self.send_body(response.status, body, headers)
+        self.send_body(status, body, headers)
 
 
 def _struck(events: Iterator[bytes], injection: Injection) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ import bm25s
 
 from firedoor.drill.corpus import Document
 
-__all__ = ["Hit", "Index"]
+__all__ = ["Hit", "Index", "Shelf"]
 
 _WORD = r"(?u)\b\w[\w.]*\w\b"
 
@@ -52,6 +52,27 @@ class Index:
             for position, score in zip(positions[0], scores[0], strict=True)
             if score > 0
         ]
+
+
+class Shelf:
+    """An index whose documents can be taken away, as one that is built anew and comes up empty.
+
+    Attributes:
+        gone: They are away: every search finds nothing, and raises nothing.
+    """
+
+    def __init__(self, index: Index) -> None:
+        self.gone = False
+        self._index = index
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """The documents of the index."""
+        return self._index.documents
+
+    def search(self, query: str, *, k: int = 4) -> list[Hit]:
+        """As the index answers, or nothing."""
+        return [] if self.gone else self._index.search(query, k=k)
 
 
 def _words(texts: list[str]) -> list[list[str]]:

@@ -9,13 +9,15 @@ import json
 import platform
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import firedoor as fd
-from firedoor.drill import containment, scenes
+from firedoor.core.incident import to_dict
+from firedoor.drill import containment, incidents, scenes
 from firedoor.drill.copilot import Copilot
 from firedoor.drill.corpus import read_corpus
 from firedoor.drill.endpoint import Choice, Endpoint, open_endpoint
@@ -23,13 +25,33 @@ from firedoor.drill.gates import backup_of, gates, prices
 from firedoor.drill.plants import Plants
 from firedoor.drill.proxy import FaultProxy
 from firedoor.drill.questions import BANK, draw
-from firedoor.drill.retrieval import Index
+from firedoor.drill.response import FAULTS, Responding
+from firedoor.drill.retrieval import Index, Shelf
 from firedoor.drill.stage import Observation, Scene, Stage, Take
 from firedoor.drill.telemetry import Telemetry
+from firedoor.policies.base import Action
+from firedoor.policies.base import Stage as At
 
-__all__ = ["SERVICE", "Opening", "Report", "Screen", "Settings", "run"]
+__all__ = ["SERVICE", "Act", "Opening", "Report", "Screen", "Settings", "run"]
 
 SERVICE = "docs-copilot"
+
+
+class Act(StrEnum):
+    """The parts of the story, in order."""
+
+    HEALTHY = "healthy"
+    FAULTS = "faults"
+    CONTAINED = "contained"
+    INCIDENTS = "incidents"
+
+
+_TITLES = {
+    Act.HEALTHY: "Healthy: the copilot at work",
+    Act.FAULTS: "Faults: what goes wrong, and what firedoor records of it",
+    Act.CONTAINED: "Contained: the same copilot behind its gates",
+    Act.INCIDENTS: "Incidents: five classes, each seen, contained and stabilised",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +67,8 @@ class Settings:
         api_key_env: The environment variable that holds its key.
         spans: The span file.
         capture: Whether texts are recorded.
+        act: Play this part of the story only. None: all of it.
+        only: Play the incident of this class and nothing else.
     """
 
     questions: int = 6
@@ -55,6 +79,13 @@ class Settings:
     api_key_env: str | None = None
     spans: Path = Path("firedoor-demo/spans.jsonl")
     capture: Literal["none", "redacted"] = "redacted"
+    act: Act | None = None
+    only: fd.IncidentClass | None = None
+
+    @property
+    def ledger(self) -> Path:
+        """Where the incidents are kept, beside the spans."""
+        return self.spans.parent / "incidents.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +114,7 @@ class Report:
         decisions: Every decision, in the order in which they ended.
         spans: How many spans the file holds.
         checks: What was looked for in everything that was written.
+        incidents: Every incident as the ledger has it.
         otlp: Where else telemetry was sent.
         seconds: How long it all took.
     """
@@ -92,6 +124,7 @@ class Report:
     decisions: list[fd.Decision] = field(default_factory=list)
     spans: int = 0
     checks: list[Observation] = field(default_factory=list)
+    incidents: list[dict[str, Any]] = field(default_factory=list)
     otlp: str | None = None
     seconds: float = 0.0
 
@@ -112,6 +145,8 @@ class Report:
             "seed": opening.settings.seed,
             "scenes": [take.to_dict() for take in self.takes],
             "decisions": [decision.to_dict() for decision in self.decisions],
+            "incidents": self.incidents,
+            "ledger": str(opening.settings.ledger) if self.incidents else None,
             "spans": {
                 "file": str(opening.settings.spans),
                 "count": self.spans,
@@ -164,6 +199,7 @@ def run(settings: Settings, screen: Screen) -> Report:
                 endpoint.base_url,
                 seed=settings.seed,
                 deployments={backup_of(endpoint.model): endpoint.model},
+                remember=True,
             )
         )
         indexing = time.perf_counter()
@@ -186,32 +222,35 @@ def run(settings: Settings, screen: Screen) -> Report:
                 meter_provider=telemetry.meter_provider,
             )
         )
+        given: dict[str, Any] = {
+            "capture": settings.capture,
+            "prices": prices(endpoint.model),
+            "tracer_provider": telemetry.tracer_provider,
+            "meter_provider": telemetry.meter_provider,
+        }
         state = f"sqlite:///{stack.enter_context(_folder()) / 'state.db'}"
-        guarded = stack.enter_context(
-            fd.Firedoor(
-                SERVICE,
-                state=state,
-                capture=settings.capture,
-                prices=prices(endpoint.model),
-                tracer_provider=telemetry.tracer_provider,
-                meter_provider=telemetry.meter_provider,
-            )
-        )
-        for each in (door, guarded):
-            each.on_decision(report.decisions.append)
+        guarded = stack.enter_context(fd.Firedoor(SERVICE, state=state, **given))
+        doors = [door, guarded]
         stage = _set(
             stack, opening, door=door, guarded=guarded, state=state, index=index, proxy=proxy
         )
+        apps = _apps(stack, stage, index, given, settings)
+        doors += [app.door for app in apps]
+        for each in doors:
+            each.on_decision(report.decisions.append)
         screen.opened(opening)
-        for title, scene in _story(settings, index):
+        for title, scene in _story(settings, index, apps):
             if title is not None:
                 screen.act(title)
             with screen.playing(scene):
                 take = scene.run(stage)
             report.takes.append(take)
             screen.played(take)
-        door.flush()
-        guarded.flush()
+        for each in doors:
+            each.flush()
+        report.incidents = [
+            to_dict(incident.record) for app in apps for incident in app.door.incidents.history()
+        ]
         report.checks = _check(report, telemetry, stage.plants)
     report.seconds = time.perf_counter() - began
     screen.closed(report)
@@ -239,13 +278,14 @@ def _set(
         stack.callback(runner.run, each.close_async())
         stack.callback(each.close)
     plants = Plants.grow(settings.seed)
-    questions = itertools.cycle(draw(len(BANK), seed=settings.seed, documents=index.documents))
+    bank = draw(len(BANK), seed=settings.seed, documents=index.documents)
     return Stage(
         copilot,
         proxy,
         endpoint,
         plants,
-        questions,
+        itertools.cycle(bank),
+        bank,
         runner,
         settings.capture,
         guarded=behind_gates,
@@ -261,15 +301,59 @@ def _folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _story(settings: Settings, index: Index) -> Iterator[tuple[str | None, Scene]]:
-    asked = draw(settings.questions, seed=settings.seed, documents=index.documents)
-    for title, act in (
-        ("Healthy: the copilot at work", scenes.healthy(asked)),
-        ("Faults: what goes wrong, and what firedoor records of it", scenes.failing()),
-        ("Contained: the same copilot behind its gates", containment.contained()),
-    ):
-        for number, scene in enumerate(act):
-            yield title if number == 0 else None, scene
+def _apps(
+    stack: contextlib.ExitStack,
+    stage: Stage,
+    index: Index,
+    given: dict[str, Any],
+    settings: Settings,
+) -> list[Responding]:
+    """One copilot under watch for each incident that is played."""
+    for left in settings.ledger.parent.glob(f"{settings.ledger.name}*"):
+        left.unlink()
+    endpoint, gated = stage.endpoint, gates(stage.endpoint)
+    # What the breaker contains is no incident: that was the act before.
+    del gated["breaker"]
+    policy = fd.policies.Secrets(on=At.OUTPUT, action=Action.FLAG, strict_action=Action.REDACT)
+    apps = []
+    for trial in FAULTS:
+        if settings.only not in {None, trial.kind} or settings.act not in {None, Act.INCIDENTS}:
+            continue
+        door = stack.enter_context(
+            fd.Firedoor(f"{SERVICE}.{trial.kind}", ledger=f"sqlite:///{settings.ledger}", **given)
+        )
+        shelf = Shelf(index)
+        copilot = Copilot(
+            door,
+            shelf,
+            base_url=stage.proxy.base_url,
+            model=endpoint.model,
+            api_key=endpoint.api_key,
+            gates={**gated, "policies": [policy]},
+            route=f"answer/{trial.kind}",
+        )
+        stack.callback(stage.runner.run, copilot.close_async())
+        stack.callback(copilot.close)
+        apps.append(Responding(trial, door, copilot, shelf, stage.proxy, stage.questions))
+    return apps
+
+
+def _story(
+    settings: Settings, index: Index, apps: list[Responding]
+) -> Iterator[tuple[str | None, Scene]]:
+    acts: dict[Act, Callable[[], list[Scene]]] = {
+        Act.HEALTHY: lambda: scenes.healthy(
+            draw(settings.questions, seed=settings.seed, documents=index.documents)
+        ),
+        Act.FAULTS: scenes.failing,
+        Act.CONTAINED: containment.contained,
+        Act.INCIDENTS: lambda: incidents.responded(apps),
+    }
+    only = settings.act if settings.only is None else Act.INCIDENTS
+    for act, scenes_of in acts.items():
+        if only in {None, act}:
+            for number, scene in enumerate(scenes_of()):
+                yield None if number else _TITLES[act], scene
 
 
 def _check(report: Report, telemetry: Telemetry, plants: Plants) -> list[Observation]:
@@ -280,10 +364,12 @@ def _check(report: Report, telemetry: Telemetry, plants: Plants) -> list[Observa
     recorded = {span["context"]["span_id"].removeprefix("0x") for span in spans}
     missing = sum(decision.span_id not in recorded for decision in report.decisions)
     written = telemetry.path.read_text(encoding="utf-8") + json.dumps(metrics)
-    decided = json.dumps([decision.to_dict() for decision in report.decisions])
+    decided = json.dumps(
+        [[decision.to_dict() for decision in report.decisions], report.incidents], default=str
+    )
     checks = [_zero("decisions without a span in the file", missing)]
     checks += [
-        _zero(f"planted {name} in spans, metrics and decisions", (written + decided).count(secret))
+        _zero(f"planted {name} in all of it", (written + decided).count(secret))
         for name, secret in plants.named().items()
     ]
     checks.append(_zero("internal errors of firedoor", _internal_errors(metrics)))

@@ -125,6 +125,9 @@ class RichScreen:
         told += [_told(line) for line in take.told]
         told += [_missed(each) for each in take.observations if not each.passed]
         self._console.print(head, *(Padding(each, (0, 0, 0, 2)) for each in told))
+        if take.page:
+            # As it is on the screen of whoever is called: not a column more.
+            self._console.print(Text(f"\n{take.page}\n", no_wrap=True, overflow="crop"), width=80)
 
     def _got(self, answer: Answer) -> Text:
         shown = self._redactor.redact(" ".join(answer.text.split()))
@@ -151,6 +154,13 @@ class RichScreen:
             f"[bold]{escape(str(report.opening.settings.spans))}[/]",
             soft_wrap=True,
         )
+        if report.incidents:
+            ledger = f"sqlite:///{report.opening.settings.ledger}"
+            console.print(
+                f"{len(report.incidents)} incidents in the ledger: "
+                f"[bold]firedoor incidents --ledger {escape(ledger)}[/]",
+                soft_wrap=True,
+            )
         if report.otlp:
             console.print(f"and over OTLP to {escape(report.otlp)}", soft_wrap=True)
         failed = sum(not take.passed for take in report.takes)

@@ -28,6 +28,7 @@ class Stage:
         endpoint: Who answers.
         plants: The secrets of this run.
         questions: What users ask, without end.
+        bank: The same, each once.
         runner: Runs the asynchronous scenes, all on one event loop.
         capture: Whether texts are recorded: `none` or `redacted`.
         guarded: The same application with its gates, for the scenes in which they contain.
@@ -40,6 +41,7 @@ class Stage:
     endpoint: Endpoint
     plants: Plants
     questions: Iterator[Question]
+    bank: tuple[Question, ...]
     runner: asyncio.Runner
     capture: str
     guarded: Copilot
@@ -79,11 +81,13 @@ class Played(NamedTuple):
         answer: What the last user got.
         expectations: What must be true of it, and of all that went before.
         told: What a person is told besides, a line each.
+        page: A runbook as it is shown, or nothing.
     """
 
     answer: Answer
     expectations: list[Expectation]
     told: tuple[str, ...] = ()
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +109,10 @@ class Scene:
     def run(self, stage: Stage) -> Take:
         """Play the scene and judge it."""
         began = time.perf_counter()
-        answer, expectations, told = self.play(stage)
+        answer, expectations, told, page = self.play(stage)
         seconds = time.perf_counter() - began
         observations = tuple(_observe(each, answer) for each in expectations)
-        return Take(self, answer, seconds, observations, told)
+        return Take(self, answer, seconds, observations, told, page)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,7 @@ class Take:
         seconds: How long it took.
         observations: What was expected and what was found.
         told: What a person is told besides, a line each.
+        page: A runbook as it was shown, or nothing.
     """
 
     scene: Scene
@@ -128,6 +133,7 @@ class Take:
     seconds: float
     observations: tuple[Observation, ...]
     told: tuple[str, ...] = ()
+    page: str = ""
 
     @property
     def passed(self) -> bool:
@@ -150,6 +156,7 @@ class Take:
                 {name: getattr(each, name) for name in each.__slots__} for each in self.observations
             ],
             "told": list(self.told),
+            "runbook": self.page or None,
             "decisions": [decision.id for decision in self.answer.decisions],
         }
 
