@@ -114,6 +114,12 @@ class ActionContext:
         return f"{self.incident.id} {self.action_id}: {why}"[:MAX_REASON]
 
     @property
+    def journey(self) -> str | None:
+        """Where to act: the journey the alert is on, else the incident's; None: everywhere."""
+        own = None if self.alert is None else self.alert.journey
+        return own or self.incident.journey
+
+    @property
     def signal(self) -> str:
         """The signal that began it."""
         if self.alert is not None:
@@ -171,6 +177,8 @@ class Action:
     kind: ClassVar[str] = ""
     holds: ClassVar[bool] = True
     """Whether it keeps users from harm while it is in force, or only tells somebody."""
+    final: ClassVar[bool] = False
+    """Whether users meet nothing any more that could hurt them: what comes next is a person's."""
     cuts: ClassVar[bool] = False
     """Whether what it acts on runs no more, so that its signal cannot tell whether it helped."""
 
@@ -277,7 +285,8 @@ class SwitchAction(Action):
     """An action that is one switch or several: its inverse is to revert them.
 
     Attributes:
-        journey: The only journey it acts on; `*`: all of them. None: the incident's.
+        journey: The only journey it acts on; `*`: all of them. None: the one its alert is on, else
+            the incident's.
     """
 
     journey: str | None = Field(default=None, min_length=1, kw_only=True)
@@ -302,7 +311,7 @@ class SwitchAction(Action):
 
     def _at(self, context: ActionContext) -> str | None:
         """The journey it acts on, as the switchboard is asked; None: all."""
-        journey = self.journey or context.incident.journey
+        journey = self.journey or context.journey
         return None if journey == ANYTHING else journey
 
     def _news(self, context: ActionContext) -> Self:

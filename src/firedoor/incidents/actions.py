@@ -33,6 +33,7 @@ from firedoor.types import RouteKind
 
 __all__ = [
     "CUTS",
+    "FINAL",
     "Action",
     "ActionContext",
     "BlastRadius",
@@ -279,10 +280,11 @@ class SafeMode(SwitchAction):
 
     kind: ClassVar[str] = "safe_mode"
     cuts: ClassVar[bool] = True
+    final: ClassVar[bool] = True
 
     def resolved(self, context: ActionContext) -> Self:
         """On the incident's journey."""
-        journey = self.journey or context.incident.journey or ANYTHING
+        journey = self.journey or context.journey or ANYTHING
         held = context.switches.resolve("", journey=None if journey == ANYTHING else journey)
         if held is not None and held.safe_mode is not None:
             raise CannotAct(f"safe mode is on already ({held.safe_mode.id})")
@@ -410,12 +412,12 @@ class ShedLoad(SwitchAction):
         """With the journeys that can wait."""
         named = self.journeys
         if named is None:
-            own = context.incident.journey
+            own = {context.journey, context.incident.journey}
             named = tuple(
                 sorted(
                     name
                     for name, critical in context.journeys.items()
-                    if not critical and name != own
+                    if not critical and name not in own
                 )
             )
             if not named:
@@ -617,6 +619,9 @@ _KINDS: Final[Mapping[str, type[Action]]] = {
     )
 }
 
+
+FINAL: Final = frozenset(name for name, kind in _KINDS.items() if kind.final)
+"""Kinds of action after which nothing more is done by itself, whatever a signal goes on to say."""
 
 CUTS: Final = frozenset(name for name, kind in _KINDS.items() if kind.cuts)
 """Kinds of action after which a signal cannot tell whether users would be well without it."""

@@ -47,6 +47,9 @@ _REFRESH: Final = 5.0
 _BACK: Final = 3_600.0
 """Seconds looked back on for the first bad decision and for exposure, at the most."""
 
+_BLUR: Final = 10.0
+"""Seconds around an action whose observations may be of before or after it."""
+
 _LEAST: Final = 10.0
 """Seconds looked back on for exposure, at the least."""
 
@@ -269,11 +272,13 @@ class Monitor:
 
     def _alert_record(self, transition: Transition, now: float) -> AlertRecord:
         alert, reading, selector = transition.alert, transition.reading, transition.selector
-        since = transition.at if transition.since is None else transition.since
-        with contextlib.suppress(FiredoorError):
-            bad = self._signals.bad_since(alert.signal, selector, _BACK, now)
-            since = since if bad is None else min(since, bad) if bad > now - _BACK else since
         window = float(getattr(alert.rule, "window", 300.0))
+        since = transition.at if transition.since is None else transition.since
+        if reading.since is None:
+            # The rule does not say when it began: somewhere in its window.
+            with contextlib.suppress(FiredoorError):
+                bad = self._signals.bad_since(alert.signal, selector, window, now)
+                since = since if bad is None else min(since, bad)
         return AlertRecord(
             alert.name,
             alert.signal,
@@ -512,17 +517,27 @@ class Monitor:
             for alert in record.alerts
         ]
 
-    def _better(self, alert: AlertRecord, now: float) -> Callable[[float], bool | None]:
-        def better(seconds: float) -> bool | None:
+    def _better(self, alert: AlertRecord, now: float) -> Callable[[float, float], bool | None]:
+        """Whether a signal is nearer to what it was than to what it had become."""
+
+        def better(wall: float, seconds: float) -> bool | None:
             if alert.baseline is None:
                 return None
             where = Selector(alert.journey, alert.route, alert.alias)
-            sample = self._signals.series(alert.signal, where).over(seconds, now)
+            series = self._signals.series(alert.signal, where)
+            # Slots hold both sides of the moment it was done; what is cut off here is in neither.
+            sample = series.over(max(1.0, seconds - _BLUR), now)
             if sample.value is None or sample.size < _ENOUGH:
                 return None
-            middle = (alert.value + alert.baseline) / 2
-            worse_above = alert.value >= alert.baseline
-            return sample.value < middle if worse_above else sample.value > middle
+            # What fired had the good time before it in its window. Bad is what came after that.
+            bad = alert.value
+            ill = min(_BACK, wall - seconds - alert.since)
+            if ill > 0:
+                worst = series.over(ill, now, before=seconds)
+                if worst.value is not None and worst.size >= _ENOUGH:
+                    bad = worst.value
+            middle = (bad + alert.baseline) / 2
+            return sample.value < middle if bad >= alert.baseline else sample.value > middle
 
         return better
 

@@ -32,7 +32,7 @@ from firedoor.core.incident import (
 from firedoor.core.switches import ANYTHING
 from firedoor.errors import FiredoorError
 from firedoor.incidents.acting import ACTOR, Action, ActionContext, CannotAct, SwitchAction
-from firedoor.incidents.actions import build
+from firedoor.incidents.actions import FINAL, build
 from firedoor.incidents.alert import Alert
 from firedoor.incidents.book import Incidents
 from firedoor.incidents.correlation import name_of
@@ -73,14 +73,14 @@ class Sight:
         record: As the incident has it.
         alert: As it is declared here; None: it is not.
         latest: Its state and reading; None: it does not fire here.
-        better: Answers whether the signal has been good for the last so many seconds; None: it
-            cannot be told.
+        better: Answers whether the signal has been good since something was done, so many seconds
+            ago, given the time; None: it cannot be told.
     """
 
     record: AlertRecord
     alert: Alert | None
     latest: Transition | None
-    better: Callable[[float], bool | None]
+    better: Callable[[float, float], bool | None]
 
     @property
     def name(self) -> str:
@@ -297,7 +297,7 @@ class Responder:
     def _verify(
         self, record: IncidentRecord, action: ActionRecord, sight: Sight, now: float
     ) -> None:
-        if action.state is ActionState.FAILED or action.applied_at is None:
+        if action.state is ActionState.FAILED or action.applied_at is None or _safe(record, sight):
             return
         seen = sight.latest
         if seen is None or not sight.firing:
@@ -316,7 +316,7 @@ class Responder:
         if now < until:
             return
         window = sight.record.window
-        if since < window + (until - action.applied_at) and sight.better(since) is not False:
+        if since < window + (until - action.applied_at) and sight.better(now, since) is not False:
             return  # what was before is still in the rule's window
         failed = replace(action, state=ActionState.FAILED)
         said = f"did not help within {lasted(since)} ({seen.reading.why}): {action.text}"
@@ -354,11 +354,10 @@ class Responder:
         mine = [a for a in record.actions if a.alert == sight.name]
         if sight.latest is not None and sight.latest.muted:
             return
-        if not sight.firing:
+        if not sight.firing or _safe(record, sight) or self._covered(record, sight, sights):
             return
         if not mine:
-            if not self._covered(record, sight, sights):
-                self._start(record, sight, 0)
+            self._start(record, sight, 0)
             return
         last = mine[-1]
         if last.error == _INTERRUPTED:
@@ -380,14 +379,15 @@ class Responder:
 
     def _covered(self, record: IncidentRecord, sight: Sight, sights: Sequence[Sight]) -> bool:
         """Whether another alert's action is under way that may well help this one too."""
-        under_way = [
+        here = {None, ANYTHING, sight.record.journey}
+        near = [
             a
             for a in record.actions
-            if a.state in {ActionState.APPLYING, ActionState.WAITING, ActionState.APPLIED}
+            if a.alert != sight.name
             and self._holds(a)
+            and a.parameters.get("journey") in here
+            and self._may_help(a, sight)
         ]
-        here = {None, ANYTHING, sight.record.journey}
-        near = [a for a in under_way if a.parameters.get("journey") in here]
         if not near:
             return False
         # What leads the incident does not wait for what was done about an effect of it.
@@ -398,6 +398,23 @@ class Responder:
             leads is None
             or mine is not leads
             or any(speaks.get(a.alert or "") is leads for a in near)
+        )
+
+    def _may_help(self, action: ActionRecord, sight: Sight) -> bool:
+        """Whether an alert had better wait for what another one's action comes to."""
+        if action.state is ActionState.WAITING:
+            return sight.alert is not None and Mode(sight.alert.mode) is not Mode.AUTO
+        if action.state is ActionState.APPLYING or action.applied_at is None:
+            return action.state is ActionState.APPLYING
+        now = self._book.time()
+        since = now - action.applied_at
+        if action.state is ActionState.APPLIED:
+            return True
+        # It has helped its own alert; the windows of this one may need longer to show it.
+        return (
+            action.state is ActionState.VERIFIED
+            and since < sight.record.window + COOL_DOWN
+            and sight.better(now, since) is not False
         )
 
     def _start(self, record: IncidentRecord, sight: Sight, step: int) -> None:
@@ -706,6 +723,16 @@ _VERBS = {
     ActionState.WAITING: "waits for approval",
     ActionState.SUGGESTED: "suggested",
 }
+
+
+def _safe(record: IncidentRecord, sight: Sight) -> bool:
+    """Whether users of the alert's journey get nothing but safe responses already."""
+    return any(
+        a.kind in FINAL
+        and a.state in _HELD
+        and a.parameters.get("journey") in {ANYTHING, sight.record.journey}
+        for a in record.actions
+    )
 
 
 def _same(one: str, other: str) -> bool:
