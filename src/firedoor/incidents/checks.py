@@ -69,6 +69,7 @@ class _Registered:
     run: Check
     own: bool
     sample: int
+    seed: int
     timeout: float
     allowance: Allowance
     routes: frozenset[str] | None
@@ -81,7 +82,7 @@ class _Registered:
         """Whether this decision is one of the sample: the same for the same id, everywhere."""
         if self.routes is not None and decision.route not in self.routes:
             return False
-        return zlib.crc32(f"{self.name}:{decision.id}".encode()) < self.sample
+        return zlib.crc32(decision.id.encode(), self.seed) < self.sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,7 @@ class Checks:
             Groundedness(self._runtime) if fn is None else cast("Check", fn),
             own=fn is None,
             sample=int(sample * 2**32),
+            seed=zlib.crc32(name.encode()),
             timeout=float(timeout),
             allowance=Allowance(budget, name),
             routes=None if routes is None else frozenset(routes),
@@ -300,16 +302,17 @@ class Checks:
             check.counts[status] += 1
             if score is not None:
                 check.total += score.score or 0.0
-            check.last.append(
-                {
-                    "decision_id": decision.id,
-                    "route": decision.route,
-                    "status": str(status),
-                    "score": None if score is None else score.score,
-                    "claims": None if score is None else score.claims,
-                    "unsupported": None if score is None else score.unsupported,
-                }
-            )
+            if status is not CheckStatus.SKIPPED:
+                check.last.append(
+                    {
+                        "decision_id": decision.id,
+                        "route": decision.route,
+                        "status": str(status),
+                        "score": None if score is None else score.score,
+                        "claims": None if score is None else score.claims,
+                        "unsupported": None if score is None else score.unsupported,
+                    }
+                )
         runtime.recorder.checked(check.name, str(status))
         if status is CheckStatus.SKIPPED or status is CheckStatus.NOT_APPLICABLE:
             return
