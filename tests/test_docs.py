@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import firedoor as fd
+from firedoor.core.signals import CATALOGUE
 from firedoor.privacy import PERSONAL_KINDS, SECRET_KINDS
 from firedoor.telemetry import names
 
@@ -34,6 +35,16 @@ def test_the_runbook_on_the_incidents_page_can_be_used(tmp_path):
     (book,) = fd.runbooks.load(file)
     assert book.incident_class is fd.IncidentClass.RETRIEVAL_FAILURE
     assert [action.kind for action in book.actions] == ["reduce_depth", "safe_mode"]
+
+
+def test_the_signals_page_says_of_each_what_the_code_counts():
+    page = (ROOT / "docs/signals.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `") and line.count("|") == 7]
+    assert rows == [
+        f"| `{s.name}` | {s.shape}, {s.unit} | {s.kind} | {s.counts} | {s.among} "
+        f"| {'up' if s.higher_is_worse else 'down'} |"
+        for s in CATALOGUE.values()
+    ]
 
 
 def test_every_outcome_is_explained():
