@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Ladder"]
 
 _TARGET = Fault.TARGET
+_TARGETS = Failure(Fault.TARGET, retryable=True)
 _WELL = (Outcome.ANSWERED, None, None)
 _record = tuple.__new__
 _SOON = 1e-3
@@ -290,8 +291,9 @@ class Ladder:
             return False
         # An exception is read no further than what is done next depends on it.
         fault = ending.fault
-        targets = fault is _TARGET
-        failure = Failure(fault, targets, not targets and is_context_overflow(error))
+        failure = (
+            _TARGETS if fault is _TARGET else Failure(fault, overflow=is_context_overflow(error))
+        )
         self.error = error
         retry_in = None
         if (
