@@ -36,10 +36,10 @@ def responded(apps: Sequence[Responding]) -> list[Scene]:
             for app in apps
         ),
         Scene(
-            "closed",
+            "stabilised",
             "The faults are gone: what was done is taken back, the signals recover",
-            "An incident closes with a finding, or it will be back.",
-            lambda _: _closed(list(happened.values())),
+            "Only now is there time to ask why; an incident closes with what was found.",
+            lambda _: _stabilised(list(happened.values())),
         ),
     ]
 
@@ -76,11 +76,13 @@ def _befalls(
         app.strike(stage.endpoint.model, slow, secret)
         before, incident = app.until_contained()
         if incident is None:
-            told = Expectation("an incident was opened", lambda _: False, True)
-            return Played(before[-1], [told])
+            app.relent()
+            return Played(
+                before[-1], [Expectation("an incident was opened", lambda _: False, True)]
+            )
         happened[app.trial.kind] = app, incident
         after = [answer for _ in range(HELD) for answer in app.crowd()]
-        invented = _invented(app)
+        invented, checked = app.invented()
         record = incident.record
         page = incident.runbook()
         app.calm(incident)
@@ -94,30 +96,30 @@ def _befalls(
             Expectation("users who were hurt after it", _hurt(app, after, slow, secret), 0),
             Expectation("runbook fits one screen", lambda _: _fits(page), True),
         ]
+        told = _told(app, record)
         if app.trial.kind is fd.IncidentClass.RETRIEVAL_FAILURE and stage.endpoint.kind == "model":
-            expected.append(Expectation("the check saw it invent", lambda _: invented > 0, True))
-        return Played(after[-1], expected, _told(app, record, invented), page)
+            saw = Expectation("the check saw it invent", lambda _: 2 * invented > checked > 0, True)
+            expected.append(saw)
+            told += (f"invented  {invented} of {checked} answers, by the groundedness check",)
+        return Played(after[-1], expected, told, page)
 
     return play
 
 
-def _told(app: Responding, record: fd.IncidentRecord, invented: int) -> tuple[str, ...]:
+def _told(app: Responding, record: fd.IncidentRecord) -> tuple[str, ...]:
     detected = (record.detected_at or 0.0) - app.began
     contained = (record.contained_at or 0.0) - app.began
     actions = [a.text for a in record.actions if a.applied_at is not None]
-    lines = [
+    return (
         f"detected  {_time(detected)} after the fault: {record.title}",
         f"class     {record.severity} {record.why}",
         f"contained {_time(contained)} after the fault: {actions[0] if actions else 'by nothing'}",
-    ]
-    if invented:
-        lines.append(f"invented  {invented} answers, by the groundedness check: no source says so")
-    return tuple(lines)
+    )
 
 
-def _closed(happened: Sequence[tuple[Responding, fd.Incident]]) -> Played:
-    for app, incident in happened:
-        app.close(incident)
+def _stabilised(happened: Sequence[tuple[Responding, fd.Incident]]) -> Played:
+    for app, _ in happened:
+        app.join()
     open_ = [incident for _, incident in happened]
     left = [switch for app, _ in happened for switch in app.door.switches.active()]
     lines = [f"{'':10}{'class':20}{'detected':>10}{'contained':>11}{'recovered':>11}  state"]
@@ -172,12 +174,6 @@ def _hurt(
                 return paid > float(REQUEST_USD) / 2
 
     return lambda _: sum(map(hurt, answers))
-
-
-def _invented(app: Responding) -> int:
-    """Answers that the groundedness check has found to say what no source says."""
-    sample = app.door.signals.read("ungrounded_rate", window=60.0)
-    return round((sample.value or 0.0) * sample.size)
 
 
 def _good(answer: Answer) -> bool:

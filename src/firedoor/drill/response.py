@@ -1,4 +1,4 @@
-"""Five incidents, one of each class: seen, classified, contained and closed by the copilot's door.
+"""Five incidents, one of each class: seen, classified and contained by the copilot's own door.
 
 Nothing is scripted but the faults. What alerts there are is what `fd.alerts.defaults` gives; only
 their times are shorter, as a drill cannot wait for the five minutes that a past must have.
@@ -40,9 +40,9 @@ CALM_WITHIN = 90.0
 VERIFY = 30.0
 """Seconds within which an action must have helped."""
 
-WINDOW = 10.0
-"""Seconds of the longest window that is compared with the past; an incident may close after three
-of them in which nothing was wrong."""
+WINDOW = 60.0
+"""Seconds of the longest window that is compared with the past. An incident may close after three
+of them in which nothing was wrong, which is more than a drill waits for."""
 
 
 def alerts(p95: float) -> list[fd.Alert]:
@@ -166,6 +166,7 @@ class Responding:
         self.copilot = copilot
         self.shelf = shelf
         self.began = 0.0
+        self._usual = (0, 0)
         self._proxy = proxy
         self._questions = questions
         self._asking = threading.Lock()
@@ -195,12 +196,23 @@ class Responding:
 
     def strike(self, model: str, slow: float, secret: str) -> None:
         """The fault begins."""
+        self._usual = self._checked()
         self.began = time.time()
         if self.trial.fault is None:
             self.shelf.gone = True
         else:
             fault = dataclasses.replace(self.trial.fault(model, slow, secret), route=self.route)
             self._injection = self._proxy.board.inject(fault)
+
+    def invented(self) -> tuple[int, int]:
+        """Answers since the fault began that say what no source says, and how many were checked."""
+        bad, checked = self._checked()
+        return bad - self._usual[0], checked - self._usual[1]
+
+    def _checked(self) -> tuple[int, int]:
+        """What the groundedness check has found so far, and of how many answers."""
+        sample = self.door.signals.read("ungrounded_rate", window=3_600.0)
+        return round((sample.value or 0.0) * sample.size), sample.size
 
     def until_contained(self) -> tuple[list[Answer], fd.Incident | None]:
         """Users ask on until an incident is contained, or too long; what they got, and it."""
@@ -213,12 +225,16 @@ class Responding:
         current = self.door.incidents.current()
         return answers, current[0] if current else None
 
-    def calm(self, incident: fd.Incident) -> None:
-        """The fault ends; an operator takes back what was done. Users ask on, behind the scenes."""
+    def relent(self) -> None:
+        """The fault ends."""
         self.shelf.gone = False
         if self._injection is not None:
             self._proxy.board.clear(self._injection.id)
             self._injection = None
+
+    def calm(self, incident: fd.Incident) -> None:
+        """The fault ends; an operator takes back what was done. Users ask on, behind the scenes."""
+        self.relent()
         for action in incident.actions:
             if action.state in {"applied", "verified"}:
                 incident.revert(action.id, actor="drill", reason="the fault is gone")
@@ -230,17 +246,7 @@ class Responding:
         while time.monotonic() < ends and incident.state != fd.IncidentState.STABILISED:
             self.crowd()
 
-    def close(self, incident: fd.Incident) -> None:
-        """Wait until the signals are back; diagnose and close where that was long enough ago."""
+    def join(self) -> None:
+        """Wait until the signals are back, or too long."""
         if self._calming is not None:
             self._calming.join()
-        if incident.state != fd.IncidentState.STABILISED:
-            return
-        finding = fd.Finding(
-            f"{self.trial.title}: contained by {self.trial.action}",
-            owner="drill",
-            probe=f"drill:{self.trial.kind}",
-        )
-        if all(check.passed for check in incident.checks() if check.name == "recovered"):
-            incident.diagnose("the drill's own fault, told by the proxy", actor="drill")
-            incident.close([finding], owner="drill", actor="drill")
