@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import firedoor as fd
 from firedoor.cli.app import app
 from firedoor.core.incident import from_dict
-from firedoor.drill import containment, incidents, scenes
+from firedoor.drill import containment, incidents, response, scenes
 from firedoor.drill.endpoint import Choice
 from firedoor.drill.extractive import ExtractiveServer
 from firedoor.drill.faults import FaultKind
@@ -274,3 +274,14 @@ class TestIncidents:
         done = CliRunner().invoke(app, ["incidents", "list", "--all", "--json", "--ledger", ledger])
         assert done.exit_code == 0, done.output
         assert len(json.loads(done.output)) == len(fd.IncidentClass)
+
+
+def test_an_incident_that_nobody_sees_fails_the_drill(tmp_path, monkeypatch):
+    """So that what detects and contains is the watch, and not the drill."""
+    monkeypatch.setattr(incidents, "alerts", lambda p95: [])
+    monkeypatch.setattr(incidents, "WARM_UP", 0.1)
+    monkeypatch.setattr(response, "DETECTED_WITHIN", 0.1)
+    unseen = run(settings(tmp_path, only=fd.IncidentClass.QUALITY_REGRESSION), Watcher())
+    failed = [one.scene.name for one in unseen.takes if not one.passed]
+    assert failed == ["quality_regression", "stabilised"]
+    assert [one.scene.name for one in unseen.takes] == ["usual", *failed]

@@ -58,7 +58,7 @@ def _each(items: tuple[T, ...], old: tuple[T, ...], clean: Clean, *names: str) -
         return items
     known = {id(one) for one in old}
     return tuple(
-        one if id(one) in known or one in old else _made(one, clean, names) for one in items
+        one if id(one) in known or old.count(one) else _made(one, clean, names) for one in items
     )
 
 

@@ -7,6 +7,7 @@ its file is read.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -50,7 +51,8 @@ class ModelServer:
     def __init__(self) -> None:
         if missing := what_is_missing():
             raise ConfigurationError(f"the drill's model cannot run: {missing}")
-        import xllamacpp  # noqa: PLC0415 - optional, and 30 MB
+        # Optional, and 30 MB; it tells a type checker nothing.
+        xllamacpp: Any = importlib.import_module("xllamacpp")
 
         parameters = xllamacpp.CommonParams()
         parameters.model.path = str(_weights())

@@ -229,7 +229,7 @@ class Watch:
         """Whether a switch ended the stream before it said anything, and the safe response is due."""
         if self.early is not _SWITCHED_OFF or self.first is not None:
             return False
-        if not switched_off(self.call, self.attempt, self.early):
+        if not switched_off(self.call, self.attempt, _SWITCHED_OFF):
             return False
         self.early = None
         return True
