@@ -373,3 +373,31 @@ class TestDeclaration:
     def test_model_and_tiers_together_are_refused(self, door):
         with pytest.raises(fd.ConfigurationError, match="not both"):
             door.llm("answer", model="m", tiers=LADDER)
+
+
+def test_names_of_models_are_redacted_on_every_tier_and_counted(door):
+    """A gateway's model name may hold an address; the names of a route are looked at once."""
+    secret = "ops@example.com"
+
+    @door.llm("answer", tiers=[fd.Tier("big"), fd.Tier(f"gateway:{secret}")])
+    def answer(question, *, model):
+        return failing("big")(question, model=model)
+
+    with door.request("checkout") as request:
+        assert secret in answer("hi")
+    (decision,) = request.decisions
+    assert (decision.alias, decision.tier) == ("big", 1)
+    assert secret not in str(decision.to_dict())
+    assert decision.model == decision.attempts[1].model != f"gateway:{secret}"
+    assert decision.redactions
+
+
+def test_a_call_that_has_ended_gives_no_further_attempt(door):
+    call = door.llm("answer", tiers=[fd.Tier("big"), fd.Tier("small")]).attempts()
+    made = []
+    for attempt in call:
+        with attempt:
+            made.append(attempt.model)
+    assert made == ["big"]
+    assert list(call) == []
+    assert call.finished

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, ObservableCounter
@@ -314,3 +315,21 @@ def test_without_an_sdk_the_callers_context_is_passed_on():
     """
     )
     assert told == ["True"]
+
+
+def test_sums_are_exact_whatever_threads_add_at_once(seen, recorder):
+    """Amounts are left without a lock and summed up in batches: none is lost, none counted twice."""
+    records = [everything().freeze() for _ in range(8)]
+    gate = threading.Barrier(8)
+
+    def work(record):
+        gate.wait()
+        for _ in range(1_000):
+            recorder.end_call(record, None)
+
+    threads = [threading.Thread(target=work, args=(record,)) for record in records]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        points(seen, "firedoor.decisions")  # a reader that collects meanwhile
+    assert sum(points(seen, "firedoor.decisions").values()) == 8_000
