@@ -291,6 +291,8 @@ class SwitchAction(Action):
 
     journey: str | None = Field(default=None, min_length=1, kw_only=True)
 
+    sets: ClassVar[Kind]
+    """The kind of its switches."""
     vague: ClassVar[str] = ""
     """What it does, said without an incident."""
 

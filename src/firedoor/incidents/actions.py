@@ -73,6 +73,7 @@ class SwitchAlias(SwitchAction):
     model: _Name = _name()
 
     kind: ClassVar[str] = "switch_alias"
+    sets: ClassVar[Kind] = Kind.ALIAS
     vague: ClassVar[str] = "calls get the next model of their ladder"
 
     def resolved(self, context: ActionContext) -> Self:
@@ -125,6 +126,7 @@ class RollbackPrompt(SwitchAction):
     ttl: Duration | None = Field(default=7_200.0, kw_only=True)
 
     kind: ClassVar[str] = "rollback_prompt"
+    sets: ClassVar[Kind] = Kind.PROMPT
     vague: ClassVar[str] = "the prompt goes back to its revision before"
 
     def resolved(self, context: ActionContext) -> Self:
@@ -172,6 +174,7 @@ class DisableRoute(SwitchAction):
     route: _Name = _name()
 
     kind: ClassVar[str] = "disable_route"
+    sets: ClassVar[Kind] = Kind.DISABLE
     cuts: ClassVar[bool] = True
     vague: ClassVar[str] = "the route in trouble is off"
 
@@ -207,6 +210,7 @@ class ReduceDepth(SwitchAction):
     most: int = Field(default=3, ge=0)
 
     kind: ClassVar[str] = "reduce_depth"
+    sets: ClassVar[Kind] = Kind.DEPTH
 
     def resolved(self, context: ActionContext) -> Self:
         """With the search in trouble, or every one."""
@@ -245,6 +249,7 @@ class TightenPolicies(SwitchAction):
     level: Literal["strict", "lockdown"] = "strict"
 
     kind: ClassVar[str] = "tighten_policies"
+    sets: ClassVar[Kind] = Kind.STRICTNESS
 
     def resolved(self, context: ActionContext) -> Self:
         """On the incident's journey."""
@@ -279,6 +284,7 @@ class SafeMode(SwitchAction):
     in_flight: Literal["keep", "drain", "cut"] = Field(default="keep", kw_only=True)
 
     kind: ClassVar[str] = "safe_mode"
+    sets: ClassVar[Kind] = Kind.SAFE_MODE
     cuts: ClassVar[bool] = True
     final: ClassVar[bool] = True
 
@@ -321,6 +327,7 @@ class RaiseMinimumTier(SwitchAction):
     tier: int | None = Field(default=None, ge=1)
 
     kind: ClassVar[str] = "raise_minimum_tier"
+    sets: ClassVar[Kind] = Kind.MINIMUM_TIER
     vague: ClassVar[str] = "the route begins one tier further down"
 
     def resolved(self, context: ActionContext) -> Self:
@@ -366,6 +373,7 @@ class CapBudget(SwitchAction):
     share: float = Field(default=0.5, gt=0, lt=1)
 
     kind: ClassVar[str] = "cap_budget"
+    sets: ClassVar[Kind] = Kind.CAP_BUDGET
 
     def resolved(self, context: ActionContext) -> Self:
         """On the incident's journey."""
@@ -399,6 +407,7 @@ class ShedLoad(SwitchAction):
     share: Rate = Field(default=1.0, kw_only=True)
 
     kind: ClassVar[str] = "shed_load"
+    sets: ClassVar[Kind] = Kind.SHED_LOAD
     vague: ClassVar[str] = "journeys that can wait are turned away"
 
     def check(self) -> None:
@@ -453,6 +462,7 @@ class RestoreKnownGood(SwitchAction):
     ttl: Duration | None = Field(default=7_200.0, kw_only=True)
 
     kind: ClassVar[str] = "restore_known_good"
+    sets: ClassVar[Kind] = Kind.RESTORE
     vague: ClassVar[str] = "switches are as in the last known-good set"
 
     def check(self) -> None:

@@ -27,8 +27,11 @@ from firedoor.errors import FiredoorError
 from firedoor.incidents.actions import CUTS
 from firedoor.incidents.alert import Alert
 from firedoor.incidents.book import Incidents
+from firedoor.incidents.claims import Claims
 from firedoor.incidents.correlation import common, joined, key_of, place_of
-from firedoor.incidents.responder import Responder, Sight
+from firedoor.incidents.deeds import Deeds
+from firedoor.incidents.responder import Responder
+from firedoor.incidents.sight import Sight
 from firedoor.incidents.signals import OTHER, Signals
 from firedoor.incidents.watch import Transition, Watch
 from firedoor.records import Decision
@@ -84,16 +87,18 @@ class Monitor:
         self._signals = signals
         self._book = book
         self._watch = Watch((), signals, on_fault=self._fault)
-        self._responder = Responder(
+        self._claims = Claims(store, on_fault=self._fault)
+        deeds = Deeds(
             runtime,
             book,
-            store=store,
+            claims=self._claims,
             alert=self._alert,
             suspects=self._suspects,
             share=self._share,
             journeys=self._journeys,
             notify=notify,
         )
+        self._responder = Responder(runtime, book, deeds, claims=self._claims, notify=notify)
         self._lock = threading.Lock()
         self._next = -1.0
         self._refreshed = -_REFRESH
@@ -157,7 +162,7 @@ class Monitor:
         """Act no more, and let other processes go on at once."""
         with self._lock:
             self._next = math.inf
-            self._responder.step_down()
+            self._claims.step_down()
 
     def after_fork(self) -> None:
         """A thread of the parent may have held the lock."""
@@ -413,7 +418,7 @@ class Monitor:
     # What is done about it -----------------------------------------------------------------
 
     def _respond(self, record: IncidentRecord, now: float, *, anew: bool = False) -> IncidentRecord:
-        if record.state is IncidentState.CLOSED or not self._responder.leads(record.id):
+        if record.state is IncidentState.CLOSED or not self._claims.leads(record.id):
             return record
         record = self._revised(record, now, anew=anew)
         record = self._recovered(record)
