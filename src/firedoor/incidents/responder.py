@@ -323,12 +323,20 @@ class Responder:
         self, record: IncidentRecord, entry: ActionRecord, action: Action, sight: Sight, now: float
     ) -> tuple[ActionRecord, Action]:
         """The action with its target, and how far it may go."""
-        if entry.mode is Mode.AUTO and self._runtime.enforce:
-            foreign = self._foreign(record, action, sight)
-            if foreign is not None:
-                return _adopted(entry, action, foreign), action
+        automatic = entry.mode is Mode.AUTO and self._runtime.enforce
+        foreign = self._foreign(record, action, sight) if automatic else None
+        if foreign is not None:
+            return _adopted(entry, action, foreign), action
         context = self._deeds.context(record, entry, ACTOR, sight.record)
-        does = action.resolved(context)
+        try:
+            does = action.resolved(context)
+            touches = to_dict(does.blast_radius(context))
+        except CannotAct:
+            # Another process's switch may have come in just now.
+            foreign = self._foreign(record, action, sight) if automatic else None
+            if foreign is None:
+                raise
+            return _adopted(entry, action, foreign), action
         mode = entry.mode
         text = does.preview()
         why = does.not_automatic
@@ -356,7 +364,7 @@ class Responder:
                 text=text,
                 target=does.target,
                 parameters=does.parameters(),
-                touches=to_dict(does.blast_radius(context)),
+                touches=touches,
                 approve_until=now + float(does.approve_within) if mode is not Mode.AUTO else None,
                 verify_until=now + does.helps_within if mode is Mode.SUGGEST else None,
             ),
