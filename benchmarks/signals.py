@@ -209,7 +209,7 @@ def quantiles():
     series = signals.series("wait", Selector())
     still = Signals(lambda: 0.0, lambda: 0.0, on_fault=print)  # one slot, for as long as it takes
     still.record(chat(latency_s=TIMES[0]).freeze())
-    (slot,) = still._open.values()
+    (slot,) = still._counting.open.values()
     late = still.series("latency_p95", Selector(route="llm:answer"))
     yield (
         "firedoor: latency_p95, a call's insert and a rule's query (window)",

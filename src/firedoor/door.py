@@ -177,7 +177,7 @@ class Firedoor:
                 on_fault=lambda error: runtime.internal("signals", error),
             )
             if runtime.clock is SYSTEM_CLOCK:  # on another clock, `flush` is when they meet
-                self._signals.on_turn = self._fleet.arm
+                self._signals.on_turn(self._fleet.arm)
         runtime.listeners.append(self._signals.record)
         runtime.request_listeners.append(self._signals.record_request)
         self._checks = Checks(runtime, self._signals)

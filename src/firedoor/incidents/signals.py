@@ -16,32 +16,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from firedoor.core.cells import Cell, Key
-from firedoor.core.ring import LEVELS, Question, Ring
+from firedoor.core.cells import Cell
+from firedoor.core.ring import Question
 from firedoor.core.series import Sample, Selector, Shape
 from firedoor.core.signals import (
     ANY,
     CATALOGUE,
     OBSERVED,
     REQUEST,
-    UNGROUNDED_BELOW,
     Signal,
 )
 from firedoor.core.tallies import (
     FAULTS,
     Lane,
-    Tallies,
-    apart,
-    asked,
-    documents,
     lane,
-    request_tally,
 )
 from firedoor.core.telling import RECENT, cells_of, slots_of, told_cells, told_slots
 from firedoor.errors import ConfigurationError
+from firedoor.incidents.counting import NESTED, OTHER, Counting, Custom
 from firedoor.incidents.windows import Reader, onset
 from firedoor.records import Decision
-from firedoor.types import Fault, Outcome
+from firedoor.types import Fault
 
 if TYPE_CHECKING:
     from firedoor.core.series import Series
@@ -55,22 +50,12 @@ KEYS: Final = 10_000
 CELLS: Final = 700_000
 """Combinations of those with a slot of time that are kept at most; about 200 bytes each."""
 
-OTHER: Final = "~other"
-"""Journey of what came when there were `KEYS` combinations already."""
-
-NESTED: Final = "nested"
-"""Kind of a request inside another: part of its journey, and not of the whole door again."""
-
 _WAITING = 100_000
 _AT_ONCE = 64
-_TIDY = 4
-_SWEEP = 600.0
-_SURE = 100
 _EVERYWHERE = Selector()
 
 R = TypeVar("R")
 _start = itemgetter(0)
-Custom = Callable[[Decision], "float | bool | None"]
 
 
 class Signals:
@@ -99,27 +84,23 @@ class Signals:
         began = now()
         self._ahead = time() - began
         self._on_fault = on_fault
-        self._most = keys
         self._lock = threading.Lock()
         self._pending: deque[tuple[Callable[[Any, float], None], Any, float]] = deque()
-        self._tallies = Tallies()
-        self._ring = Ring(began + self._ahead, cells)
-        self._turn = -math.inf
+        self._counting = Counting(began, self._ahead, on_fault=on_fault, keys=keys, cells=cells)
+        self._ring = self._counting.ring
+        self._call = self._counting.call
         self._told: dict[float, str] = {}
         self._heard: dict[str, dict[float, str]] = {}
-        self.on_turn: Callable[[], object] | None = None
-        """Called as a new slot begins, about every ten seconds; holds the lock: be quick."""
-        self._open: dict[tuple[object, ...], Cell] = {}
-        self._known: dict[tuple[object, ...], Key] = {}
-        self._swept = -math.inf
-        self._untidy = False
         self._signals: dict[str, Signal] = dict(CATALOGUE)
-        self._custom: list[tuple[Signal, Custom]] = []
-        self._order: dict[str | None, int] = {}
-        self._recorded = 0
         self._lost = 0
-        self._overflowed = 0
         _ALL.add(self)
+
+    def on_turn(self, listener: Callable[[], object]) -> None:
+        """Call `listener` as a new slot begins, about every ten seconds.
+
+        It is called inside a call that ends, with the lock held: it must be quick.
+        """
+        self._counting.on_turn = listener
 
     def _own_lock(self) -> None:
         """A forked process has no thread that could give the lock back."""
@@ -144,7 +125,7 @@ class Signals:
 
     def record_request(self, request: Request) -> None:
         """Count a request that has ended."""
-        self._leave(self._request, request)
+        self._leave(self._counting.request, request)
 
     def observe(
         self,
@@ -183,7 +164,7 @@ class Signals:
             raise ConfigurationError(
                 f"observe({name!r}, {value!r}): give a finite number, or true or false for a rate"
             )
-        self._leave(self._observation, (signal, number, journey, route, alias))
+        self._leave(self._counting.observation, (signal, number, journey, route, alias))
 
     def _leave(self, count: Callable[[Any, float], None], what: Any) -> None:
         pending = self._pending
@@ -219,192 +200,12 @@ class Signals:
         now = self._now()
         self._take_in(len(self._pending))
         at = now + self._ahead
-        if at >= self._turn:
-            self._advance(at)
-        while self._untidy:
-            self._tidy(at, 4_096)
+        counting = self._counting
+        if at >= counting.turn:
+            counting.advance(at)
+        while counting.untidy:
+            counting.tidy(at, 4_096)
         return at
-
-    def _advance(self, at: float) -> None:
-        """A new slot begins."""
-        self._ring.cells(at)
-        self._turn = self._ring.turn
-        self._open = {}
-        self._untidy = True
-        if self.on_turn is not None:
-            self.on_turn()
-
-    def _tidy(self, at: float, most: int) -> None:
-        """Fold what has grown old; when that is done, make room for new places."""
-        self._untidy = self._ring.tidy(at, most)
-        if self._untidy or len(self._known) < self._most or at - self._swept < _SWEEP:
-            return
-        self._swept = at
-        alive = self._ring.keys(lambda _: True)
-        self._known = {place: key for place, key in self._known.items() if key in alive}
-
-    def _cell(self, kind: str, place: tuple[Any, ...]) -> Cell:
-        """The open cell of a place, by journey, route, alias and whether it is set apart."""
-        key = self._known.get(place)
-        if key is None:
-            if len(self._known) < self._most:
-                journey, route, alias, _ = place
-                key = self._known[place] = Key(str(kind), journey, route, alias, place[3] is True)
-            else:
-                self._overflowed += 1
-                key = Key(str(kind), OTHER, None, None, place[3] is True)
-        cells = self._ring.cells(self._turn - LEVELS[0][0])
-        cell = cells.get(key)
-        if not isinstance(cell, Cell):
-            cell = cells[key] = Cell()
-            self._ring.size += 1
-        if key.journey != OTHER:
-            self._open[place] = cell
-        return cell
-
-    def _call(self, decision: Decision, at: float) -> None:
-        if decision.synthetic:
-            return
-        at += self._ahead
-        if at >= self._turn:
-            self._advance(at)
-        kind = decision.kind
-        place = (
-            decision.journey,
-            decision.route,
-            decision.alias,
-            decision.tier > 0 or decision.outcome is Outcome.CANNED or bool(decision.switches),
-        )
-        cell = self._open.get(place)
-        if cell is None:
-            cell = self._cell(kind, place)
-        tally, ran = self._tallies.of(decision)
-        cell.tally += tally
-        if ran:
-            cell.spread("latency", decision.latency_s)
-        if kind == "llm":
-            if decision.first_token_s is not None:
-                cell.spread("first_token", decision.first_token_s)
-            if decision.cost_usd is not None:
-                cell.add("cost", decision.cost_usd)
-            usage = decision.usage
-            if usage is not None:
-                tokens = usage.input_tokens or 0
-                if usage.output_tokens is not None:
-                    tokens += usage.output_tokens
-                if tokens:
-                    cell.add("tokens", tokens)
-            if decision.request_id == decision.id:
-                self._alone(decision, ran)
-        elif kind == "retrieval" and decision.sources:
-            self._search(cell, decision, at)
-        self._recorded += 1
-        if self._custom:
-            self._own(cell, decision)
-        if self._untidy:
-            self._tidy(at, _TIDY)
-
-    def _alone(self, decision: Decision, ran: bool) -> None:  # noqa: FBT001
-        """A model call outside a request is one by itself."""
-        place = (decision.journey, REQUEST, None, apart(decision))
-        cell = self._open.get(place)
-        if cell is None:
-            cell = self._cell(REQUEST, place)
-        cell.tally += request_tally(decision.outcome)
-        if ran:
-            cell.spread("latency", decision.latency_s)
-        if decision.cost_usd is not None:
-            cell.add("cost", decision.cost_usd)
-
-    def _request(self, request: Request, at: float) -> None:
-        if request.synthetic or request.outcome is None:
-            return
-        at += self._ahead
-        if at >= self._turn:
-            self._advance(at)
-        decisions = request.decisions
-        contained = costed = False
-        ran = not decisions
-        cost = 0.0
-        for decision in decisions:
-            if decision.tier > 0 or decision.switches or decision.outcome is Outcome.CANNED:
-                contained = True
-            ran = ran or asked(decision)
-            if decision.cost_usd is not None:
-                costed = True
-                cost += decision.cost_usd
-        kind = REQUEST if request.parent is None else NESTED
-        place = (request.journey, kind, None, contained)
-        cell = self._open.get(place)
-        if cell is None:
-            cell = self._cell(kind, place)
-        cell.tally += request_tally(request.outcome)
-        # A safe response that came at once says nothing of how fast answers are.
-        if ran:
-            cell.spread("latency", request.latency_s)
-        if costed:
-            cell.add("cost", cost)
-
-    def _search(self, cell: Cell, decision: Decision, at: float) -> None:
-        sources = decision.sources
-        # Equal ids are equal after redaction as well: tokens are keyed, and the same for the same.
-        ids = set()
-        scores = []
-        age, dated = 0.0, 0
-        for source in sources:
-            ids.add(source.id)
-            if source.score is not None:
-                scores.append(source.score)
-            if source.timestamp is not None:
-                age += max(0.0, at - source.timestamp)
-                dated += 1
-        cell.tally += documents(len(sources), len(ids))
-        if scores:
-            several = len(scores) > 1
-            if several and scores[0] != scores[-1]:
-                self._learn(decision.route, falls=scores[0] > scores[-1])
-            if self._order.get(decision.route, 0) < 0:
-                scores = [1 / (1 + max(0.0, score)) for score in scores]
-            scores.sort(reverse=True)
-            cell.add("top_score", scores[0])
-            if several:
-                cell.add("score_gap", scores[0] - scores[1])
-        if dated:
-            cell.add("source_age", age / dated)
-
-    def _learn(self, route: str, *, falls: bool) -> None:
-        """Whether a route's scores fall with the rank, or rise, as distances do."""
-        seen = self._order.get(route)
-        if seen is None:
-            if len(self._order) < self._most:
-                self._order[route] = 1 if falls else -1
-        elif falls:
-            self._order[route] = min(_SURE, seen + 1)
-        else:
-            self._order[route] = max(-_SURE, seen - 1)
-
-    def _own(self, cell: Cell, decision: Decision) -> None:
-        for signal, function in self._custom:
-            try:
-                value = function(decision)
-                if value is not None:
-                    _add(cell, signal, float(value))
-            except Exception as error:
-                self._on_fault(error)
-
-    def _observation(self, told: tuple[Any, ...], at: float) -> None:
-        signal, value, journey, route, alias = told
-        at += self._ahead
-        if at >= self._turn:
-            self._advance(at)
-        # The same place as a call's, and yet another cell: `OBSERVED` stands in for set apart.
-        place = (journey, route, alias, OBSERVED)
-        cell = self._open.get(place)
-        if cell is None:
-            cell = self._cell(OBSERVED, place)
-        _add(cell, signal, value)
-        if signal.name == "groundedness":
-            _add(cell, CATALOGUE["ungrounded_rate"], float(value < UNGROUNDED_BELOW))
 
     # Fleets --------------------------------------------------------------------------------
 
@@ -455,9 +256,7 @@ class Signals:
                     taken += self._ring.told(process, start, cells_of(packed), at)
                 except Exception as error:
                     self._on_fault(error)
-            self._turn = self._ring.turn
-            self._open = {}
-            self._untidy = True
+            self._counting.resume()
         return taken
 
     def forget(self, living: Iterable[str]) -> None:
@@ -526,7 +325,7 @@ class Signals:
         with self._lock:
             self._signals[name] = signal
             if function is not None:
-                self._custom.append((signal, function))
+                self._counting.custom.append((signal, function))
 
     # Reading -------------------------------------------------------------------------------
 
@@ -702,22 +501,13 @@ class Signals:
                     name: {"value": s.value, "size": s.size, "apart": s.apart}
                     for name, s in read.items()
                 },
-                "recorded": self._recorded,
-                "keys": len(self._known),
+                "recorded": self._counting.recorded,
+                "keys": len(self._counting.known),
                 "cells": self._ring.size,
-                "overflowed": self._overflowed,
+                "overflowed": self._counting.overflowed,
                 "lost": self._lost,
                 "slots_forgotten": self._ring.dropped,
             }
-
-
-def _add(cell: Cell, signal: Signal, value: float) -> None:
-    if signal.shape is Shape.QUANTILE:
-        cell.spread(signal.figure, value)
-    elif signal.shape is Shape.RATE:
-        cell.add(signal.figure, float(value >= 0.5))
-    else:
-        cell.add(signal.figure, value)
 
 
 _ALL: weakref.WeakSet[Signals] = weakref.WeakSet()
