@@ -233,7 +233,15 @@ class Action:
         return f"{self._says()}{self._stays()}"
 
     def blast_radius(self, context: ActionContext) -> BlastRadius:
-        """Whom it touches."""
+        """Whom it touches.
+
+        Raises:
+            CannotAct: As `resolved`.
+        """
+        return self.resolved(context).reach(context)
+
+    def reach(self, context: ActionContext) -> BlastRadius:
+        """Whom it touches, once it is resolved."""
         raise NotImplementedError
 
     def apply(self, context: ActionContext) -> Undo:
@@ -377,11 +385,10 @@ class SwitchAction(Action):
                 # Never heard of: its store was lost, or its history is longer than is kept.
                 continue
 
-    def blast_radius(self, context: ActionContext) -> BlastRadius:
+    def reach(self, context: ActionContext) -> BlastRadius:
         """The journey it is narrowed to, or every one."""
-        action = self.resolved(context)
-        journeys = action._journeys()
-        routes = action._touches(context)
+        journeys = self._journeys()
+        routes = self._touches(context)
         everywhere = ANYTHING in journeys
         share = context.share(() if everywhere else journeys)
         who = "on every journey" if everywhere else f"on {', '.join(journeys)}"

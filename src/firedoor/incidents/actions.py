@@ -535,7 +535,7 @@ class Call(Action):
         """As it is: the function knows what it acts on."""
         return self
 
-    def blast_radius(self, context: ActionContext) -> BlastRadius:  # noqa: ARG002
+    def reach(self, context: ActionContext) -> BlastRadius:  # noqa: ARG002
         """Whatever the function reaches."""
         return BlastRadius((ANYTHING,), (ANYTHING,), None, f"whatever {self._called} reaches")
 
@@ -595,7 +595,7 @@ class Notify(Action):
         """As it is."""
         return self
 
-    def blast_radius(self, context: ActionContext) -> BlastRadius:  # noqa: ARG002
+    def reach(self, context: ActionContext) -> BlastRadius:  # noqa: ARG002
         """No user."""
         return BlastRadius((), (), 0.0, "nobody but those on call")
 

@@ -330,7 +330,7 @@ class Responder:
         context = self._deeds.context(record, entry, ACTOR, sight.record)
         try:
             does = action.resolved(context)
-            touches = to_dict(does.blast_radius(context))
+            touches = to_dict(does.reach(context))
         except CannotAct:
             # Another process's switch may have come in just now.
             foreign = self._foreign(record, action, sight) if automatic else None
