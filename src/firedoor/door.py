@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
@@ -223,6 +224,7 @@ class Firedoor:
                 on_threshold=self._crossed,
                 on_fault=self._unpaid,
             )
+            runtime.recorder.prices(_age(runtime.prices))
         return runtime.budgets.declare(budgets, owner)
 
     def _unpaid(self, error: BaseException) -> None:
@@ -674,6 +676,17 @@ def _store(given: str | None, clock: Clock) -> Store | None:
     except ConfigurationError as error:
         where = "Firedoor" if given is not None else "FIREDOOR_STATE"
         raise ConfigurationError(f"{where}: {error}") from error.__cause__
+
+
+def _age(prices: Prices) -> Callable[[], float | None]:
+    """The age of the table of prices; a provider of metrics does not keep it alive."""
+    reference = weakref.ref(prices)
+
+    def age() -> float | None:
+        found = reference()
+        return None if found is None else found.age
+
+    return age
 
 
 def _seconds(name: str, given: Any) -> float:

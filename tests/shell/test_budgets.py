@@ -272,6 +272,23 @@ class TestAPriceNobodyKnows:
         assert verdict.status == "skipped"
 
 
+class TestTheTableOfPrices:
+    def test_shows_how_old_it_is(self, make_door, seen, caplog):
+        """In the snapshot, as a metric, and once in the log as it is loaded."""
+        caplog.set_level("INFO", logger="firedoor")
+        door = make_door()
+        door.llm("answer", model="gpt-4o-mini", budgets=[fd.Budget(usd=1, per="day")])(
+            lambda question, *, model: chat(model)
+        )("hi")
+        told = door.snapshot()["budgets"]["prices"]
+        assert told["source"].startswith("genai-prices")
+        assert told["age_s"] > 0
+        (point,) = seen.metric("firedoor.prices.age")
+        assert point.value == pytest.approx(told["age_s"], abs=60)
+        (line,) = [r.getMessage() for r in caplog.records if "prices from" in r.getMessage()]
+        assert "days old at the most" in line
+
+
 class TestWhatIsCharged:
     def budgeted(self, door, **kwargs):
         kwargs.setdefault("tiers", [fd.Tier("big", max_output=100, attempts=3)])

@@ -6,6 +6,7 @@ is loaded when it is first needed. A model that neither knows has no price: None
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ from firedoor.shell.price_table import Table, load
 from firedoor.shell.sizes import IMAGE_TOKENS, OVERHEAD, input_bound, output_cap
 
 __all__ = ["IMAGE_TOKENS", "OVERHEAD", "Prices", "input_bound", "output_cap"]
+
+logger = logging.getLogger("firedoor")
 
 _REFRESH = 60.0
 """Seconds a price of the table is used before it is asked again: some change by the time of day,
@@ -52,6 +55,7 @@ class Prices:
         self._table: Table | None = None
         self._missing: str | None = None
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<Prices {len(self._overrides)} overrides, {self.source}>"
@@ -156,8 +160,16 @@ class Prices:
         else:
             both = [price for price in (self._own, table.dearest) if price is not None]
             self._assumed = dearest(both)
-            self._table = table
+            with self._lock:
+                known, self._table = self._table, table
             self._found = dict(self._overrides)
+            if known is None or known.snapshot is not table.snapshot:
+                self._tell(table)
+
+    def _tell(self, table: Table) -> None:
+        age = self.age
+        days = "of unknown age" if age is None else f"{age / 86_400:.0f} days old at the most"
+        logger.info("firedoor: prices from %s, %s", table.source, days)
 
 
 def _read(overrides: Any) -> dict[str, Price]:

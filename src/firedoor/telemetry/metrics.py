@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from opentelemetry.metrics import (
@@ -52,6 +52,7 @@ class Metrics:
     def __init__(self, provider: MeterProvider | None, convention: Convention) -> None:
         source: Any = get_meter_provider() if provider is None else provider
         meter: Meter = source.get_meter(SCOPE, __version__, convention.schema_url)
+        self._meter = meter
         made: dict[str, Histogram] = {}
 
         def histogram(metric: MetricName) -> Histogram:
@@ -176,6 +177,20 @@ class Metrics:
     def checked(self, name: str, status: str) -> None:
         """Count what came of a check."""
         self._checks.add((name, status), 1)
+
+    def prices(self, age: Callable[[], float | None]) -> None:
+        """Observe how old the table of prices is, as far as it is known."""
+
+        def observe(_: CallbackOptions) -> list[Observation]:
+            seconds = age()
+            return [] if seconds is None else [Observation(seconds)]
+
+        self._meter.create_observable_gauge(
+            names.PRICES_AGE.name,
+            callbacks=[observe],
+            unit=names.PRICES_AGE.unit,
+            description=names.PRICES_AGE.description,
+        )
 
     def threshold(self, budget: str, share: float) -> None:
         """Count a soft threshold that was passed."""

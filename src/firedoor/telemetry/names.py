@@ -211,6 +211,9 @@ REDACTIONS = MetricName("firedoor.redaction.matches", "{match}", "Values replace
 THRESHOLDS = MetricName(
     "firedoor.budget.thresholds", "{threshold}", "Soft thresholds of budgets that were passed."
 )
+PRICES_AGE = MetricName(
+    "firedoor.prices.age", "s", "Age of the table of prices, at the most; of genai-prices."
+)
 INCIDENTS = MetricName("firedoor.incidents", "{incident}", "Incidents, by the state they came to.")
 TIME_TO_DETECT = MetricName(
     "firedoor.incident.time_to_detect",

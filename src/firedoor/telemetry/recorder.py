@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.metrics import MeterProvider
@@ -336,6 +337,10 @@ class Recorder:
     def unknown_shape(self, route: str) -> None:
         """Count a response whose shape was not understood."""
         self._metrics.unknown_shape(route)
+
+    def prices(self, age: Callable[[], float | None]) -> None:
+        """Observe the age of the table of prices, in seconds."""
+        self._metrics.prices(age)
 
     def threshold(self, budget: str, share: float) -> None:
         """Count that a budget passed one of its soft thresholds."""
