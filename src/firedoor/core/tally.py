@@ -90,12 +90,17 @@ class Tally:
     def give(self, lines: Sequence[Line], spent: Sequence[int]) -> Totals:
         """Turn what is held, the lines' amounts, into what was spent; the totals afterwards."""
         if len(lines) == 1:
-            line = lines[0]
+            key, _, amount, _, expires, _, _ = lines[0]
+            more = spent[0]
             with self._guard:
-                # It may have been forgotten while nothing was held of it.
-                counter = self._counters.get(line[0]) or self._opening(line[0], line[4])
-                counter.settled = settled = counter.settled + spent[0]
-                counter.held = held = counter.held - line[2]
+                # No call in here: the interpreter may pass on to another thread after one, and
+                # all of them would wait for a lock whose owner does not run.
+                try:
+                    counter = self._counters[key]
+                except KeyError:  # forgotten while nothing was held of it
+                    counter = self._opening(key, expires)
+                counter.settled = settled = counter.settled + more
+                counter.held = held = counter.held - amount
                 return ((settled, held),)
         totals = []
         with self._guard:
