@@ -12,6 +12,7 @@ import pytest
 import firedoor as fd
 from firedoor.shell.budget_report import report
 from firedoor.stores import open_store
+from firedoor.testing import FakeClock
 from support.valkey import valkey
 from support.waiting import until
 
@@ -224,6 +225,34 @@ class TestWithTheStoreThere:
         ran = sum(decision.outcome == "answered" for decision in seen.decisions)
         assert ran < 12
         until(lambda: counter(place.url) == (ran, 0))
+
+    def test_a_call_that_slept_past_its_lease_holds_anew(self, make_door, tmp_path, seen):
+        """The process stood still in its first attempt; what it spent is counted once, in all."""
+        clock = FakeClock(auto=True)
+        url = f"sqlite:///{tmp_path}/state.db"
+        door = make_door(state=url, clock=clock, lease=60.0)
+        tries, held = [], []
+
+        @door.llm(
+            "answer",
+            tiers=[fd.Tier("m", attempts=2, max_output=100)],
+            budgets=[fd.Budget(calls=5, per="month", name="b", on_store_error="closed")],
+        )
+        def answer(question, *, model):
+            tries.append(model)
+            if len(tries) == 1:
+                clock.advance(200.0)
+                raise ConnectionError
+            held.append(door._store.counters())
+            return chat(model)
+
+        answer("hi")
+        assert len(tries) == 2
+        ((_, balance),) = held[0].items()
+        assert balance.held == 1
+        door.flush()
+        ((_, balance),) = door._store.counters().items()
+        assert tuple(balance) == (2, 0)
 
     def test_soft_thresholds_are_told_by_one_of_the_fleet(self, make_door, place):
         told = []
