@@ -156,7 +156,10 @@ class Cusum:
         looked = windows(self.window, now - latched_at)
         cleared = False
         if looked:
-            level = middle if series.shape is Shape.QUANTILE else None
+            level = None
+            if series.shape is Shape.QUANTILE:
+                # Half-way back is good enough after a shift; a limit is a limit.
+                level = usual if memory.past is None else middle
             for seconds, sample in zip(
                 looked, series.nested(looked, now, above=level), strict=True
             ):

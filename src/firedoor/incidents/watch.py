@@ -213,7 +213,7 @@ class Watch:
                 place.reading,
                 place.machine.changed_at,
             )
-            for place in self._places.values()
+            for place in tuple(self._places.values())
             if place.machine.in_force and place.reading is not None
         )
 
@@ -221,7 +221,7 @@ class Watch:
         """Where an alert stands; of several places, the worst."""
         states = [
             place.machine.state
-            for (known, where), place in self._places.items()
+            for (known, where), place in tuple(self._places.items())
             if known == name and selector in (None, where)
         ]
         return max(states, key=_RANK.index, default=AlertState.NO_DATA)
@@ -240,7 +240,7 @@ class Watch:
                 breached=place.machine.in_force,
                 why=place.alert.why,
             )
-            for place in self._places.values()
+            for place in tuple(self._places.values())
             if place.reading is not None and place.reading.value is not None
         ]
 
@@ -254,7 +254,7 @@ class Watch:
             raise ConfigurationError(
                 f"no alert {name!r}; there are: {', '.join(self._alerts) or 'none'}"
             )
-        for (known, _), place in self._places.items():
+        for (known, _), place in tuple(self._places.items()):
             if known == name:
                 place.machine.reset()
                 place.memory.forget()
@@ -264,7 +264,7 @@ class Watch:
         """Every alert's state and latest figures, as plain values."""
         found: dict[str, Any] = {}
         for alert in self._alerts.values():
-            places = [p for (name, _), p in self._places.items() if name == alert.name]
+            places = [p for (name, _), p in tuple(self._places.items()) if name == alert.name]
             found[alert.name] = {
                 "signal": alert.signal,
                 "state": str(self.state(alert.name)),
