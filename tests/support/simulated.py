@@ -402,7 +402,7 @@ class Run:
     signals: tuple[str, ...] = ()
 
 
-SETTLES = 120.0
+SETTLES = 300.0
 """Seconds an incident is watched after it was opened: other alerts join it."""
 
 
@@ -434,7 +434,7 @@ def simulate(scenario: str, seed: int, *, rates: tuple[float, float] = (0.05, 20
         delay = app.clock.now() - onset if opened else None
         calls = app.calls - before
         if opened:
-            app.run(max(SETTLES, 20 / requests), lambda _: requests, requests)
+            app.run(max(SETTLES, 50 / requests), lambda _: requests, requests)
         new = [i for i in door.incidents.history(20) if i.detected_at >= wall]
         first = min(new, key=lambda i: i.detected_at, default=None)
         found = "none" if first is None else str(first.incident_class or "unknown")
