@@ -6,6 +6,7 @@ from firedoor.config import Breaker, Budget, Canned, Hedge, Limiter, LoopGuard, 
 from firedoor.core import rules
 from firedoor.core.incident import ActionState, Finding, IncidentRecord
 from firedoor.core.prices import Price
+from firedoor.core.switches import Switch
 from firedoor.door import Firedoor
 from firedoor.errors import (
     BreakerOpen,
@@ -110,6 +111,7 @@ __all__ = [
     "SeverityCriteria",
     "Source",
     "StoreError",
+    "Switch",
     "Threshold",
     "Tier",
     "ToolCall",

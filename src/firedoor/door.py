@@ -32,6 +32,7 @@ from firedoor.policies import Chain, Policy, policy
 from firedoor.privacy import Redactor
 from firedoor.records import Decision
 from firedoor.shell.accounts import LEASE
+from firedoor.shell.breakers import Breakers
 from firedoor.shell.budgets import Budgets, Threshold
 from firedoor.shell.guard import Guard
 from firedoor.shell.loops import limits_of
@@ -96,6 +97,9 @@ class Firedoor:
         loop_guard: When a request goes in circles. None: only `max_calls=` of tools is counted.
         lease: Seconds that what running calls hold of shared budgets binds after their process was
             killed. Holds are renewed while their calls run.
+        switches_file: A file of switches, `.toml` or `.json`, that is followed: what still works
+            when everything else is down. Its folder exists, the file need not.
+            Environment: `FIREDOOR_SWITCHES_FILE`.
 
     Raises:
         ConfigurationError: If a value cannot work; it names the value and the remedy.
@@ -121,6 +125,7 @@ class Firedoor:
         runbooks: Sequence[Runbook] | None = None,
         notify: Sequence[Sink] = (),
         lease: float = LEASE,
+        switches_file: str | os.PathLike[str] | None = None,
     ) -> None:
         if not str(service).strip():
             raise ConfigurationError(
@@ -156,7 +161,10 @@ class Firedoor:
             enabled=not _flag("FIREDOOR_DISABLED") if enabled is None else enabled,
             enforce=_flag("FIREDOOR_ENFORCE", default=True) if enforce is None else enforce,
             switches=Switchboard(
-                store, clock=clock or SYSTEM_CLOCK, on_fault=lambda _, error: self._fault(error)
+                store,
+                clock=clock or SYSTEM_CLOCK,
+                file=switches_file or os.environ.get("FIREDOOR_SWITCHES_FILE") or None,
+                on_fault=lambda _, error: self._fault(error),
             ),
             prices=Prices(prices),
             loops=limits_of(loop_guard),
@@ -445,6 +453,11 @@ class Firedoor:
     def switches(self) -> Switchboard:
         """Operators' overrides: aliases, routes off, depth, prompts, safe mode, tiers."""
         return self._runtime.switches
+
+    @property
+    def breakers(self) -> Breakers:
+        """The circuits of this process: `force` one by hand, `reset` it, `listen` to all."""
+        return self._runtime.breakers
 
     @property
     def prompts(self) -> Prompts:

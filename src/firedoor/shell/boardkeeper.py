@@ -126,9 +126,13 @@ class BoardKeeper:
 
     def sync(self) -> None:
         """Look at every source and the store now. Never raises; see `problems`."""
+        self._turn(ask=True)
+
+    def _turn(self, *, ask: bool) -> None:
+        """Look at every source, and at the store if it is asked or has something to be told."""
         for source in tuple(self._sources.values()):
             self._look(source)
-        if self._store is not None and (self._pending or not self._watch):
+        if self._store is not None and (ask or self._pending):
             try:
                 with self._writing:
                     self._flush(self._store)
@@ -280,6 +284,9 @@ class BoardKeeper:
 
     # Following -----------------------------------------------------------------------------
 
+    def _regularly(self) -> None:
+        self._turn(ask=False)  # the store is watched
+
     def _look(self, source: Source) -> None:
         with self._looking:  # an older answer must not come in after a newer one
             try:
@@ -349,7 +356,7 @@ class BoardKeeper:
                 )
             if self._chores is None:
                 self._chores = Chores("firedoor-switches")
-                self._chores.add(self._poll, self.sync)
+                self._chores.add(self._poll, self._regularly)
 
     def _make_locks(self) -> None:
         self._lock = threading.RLock()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from random import random as system_random
 from typing import Any
 
+from firedoor.clock import SYSTEM_CLOCK
 from firedoor.config import Breaker
 from firedoor.core.breaker import Circuit
 from firedoor.core.breaker_values import (
@@ -25,7 +26,7 @@ from firedoor.core.breaker_values import (
     State,
     Transition,
 )
-from firedoor.errors import BreakerOpen
+from firedoor.errors import BreakerOpen, ConfigurationError
 from firedoor.shell.targets import Targets
 
 __all__ = ["Breakers", "Listener", "LiveBreaker"]
@@ -39,6 +40,7 @@ BATCH = 128
 # Looked up once: an enumeration's members are found by its metaclass, at four times the price.
 _SUCCESS = Result.SUCCESS
 _OPEN = State.OPEN
+_REFUSING = frozenset({State.OPEN, State.HALF_OPEN, State.FORCED_OPEN})
 _new_denied = BreakerOpen.__new__
 
 
@@ -191,6 +193,7 @@ class Breakers(Targets[Breaker, LiveBreaker]):
     Args:
         enforce: False: every circuit that would refuse only watches (`metrics_only`).
         random: Gives a float in [0, 1) for the jitter; a constant in tests.
+        now: Monotonic seconds, for what is done by hand.
         on_error: Told when a listener raised; nothing of it reaches a call.
     """
 
@@ -199,11 +202,13 @@ class Breakers(Targets[Breaker, LiveBreaker]):
         *,
         enforce: bool = True,
         random: Callable[[], float] = system_random,
+        now: Callable[[], float] = SYSTEM_CLOCK.now,
         on_error: Callable[[BaseException], object] | None = None,
     ) -> None:
         super().__init__(self._new, idle=lambda live: live.admits_all)
         self._enforce = enforce
         self._random = random
+        self._now = now
         self._on_error = on_error
         self._listeners: tuple[Listener, ...] = ()
 
@@ -213,6 +218,50 @@ class Breakers(Targets[Breaker, LiveBreaker]):
         Threads may deliver two events in either order; `Transition.epoch` says which came first.
         """
         self._listeners = (*self._listeners, listener)
+
+    def force(self, route: str, model: str, state: State | str) -> None:
+        """Put a circuit into a state by hand, with nothing counted.
+
+        In this process only, and until it is reset. To turn a model off for every process, with a
+        reason, a name and an end: `door.switches.disable("model:NAME", ...)`.
+
+        Args:
+            route: As in `llm:answer`.
+            model: The real model; of a route without one its name.
+            state: `forced_open` refuses until told otherwise; `open` as if a rate had been
+                reached; `metrics_only` records and never refuses; `disabled` does neither.
+
+        Raises:
+            ConfigurationError: If the route has no breaker, or cannot come to that state now.
+        """
+        try:
+            wanted = State(state)
+        except ValueError:
+            raise ConfigurationError(
+                f"breaker state={state!r}: use one of {', '.join(State)}"
+            ) from None
+        if not self._enforce and wanted in _REFUSING:
+            raise ConfigurationError(
+                f"breaker state={state!r}: this door has enforce=False and refuses nothing"
+            )
+        try:
+            self._declared(route, model).force(wanted, self._now())
+        except ValueError as error:
+            raise ConfigurationError(f"{route}, {model}: {error}") from None
+
+    def reset(self, route: str, model: str) -> None:
+        """Let a circuit begin again as it was declared, with nothing counted.
+
+        Raises:
+            ConfigurationError: If the route has no breaker.
+        """
+        self._declared(route, model).reset(self._now())
+
+    def _declared(self, route: str, model: str) -> LiveBreaker:
+        live = self.find(route, model)
+        if live is None:
+            raise ConfigurationError(f"{route} has no breaker: declare it with breaker=")
+        return live
 
     def snapshot(self, now: float) -> dict[str, dict[str, Any]]:
         """Every circuit as plain data, under `route/model`."""

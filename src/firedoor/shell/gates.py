@@ -38,7 +38,8 @@ def admit(call: Call, plan: Plan, attempt: Attempt) -> Denied | None:
         attempt.model = choice.name
         _note(call, choice.applied)
         if choice.disabled_by is not None:
-            return model_off(route, choice.name, choice.disabled_by)
+            now = runtime.time_ns() / 1e9
+            return model_off(route, choice.name, choice.disabled_by, now)
     tier = plan.tiers[attempt.tier]
     if isinstance(tier, Tier) and (tier.context_window or tier.capabilities is not None):
         denied = unfit(tier, call.arguments, route.id)

@@ -79,7 +79,9 @@ class Runtime:
         self.loops = loops
         self.prompts = Prompts(switches, on_fault=self.internal)
         self.breakers = Breakers(
-            enforce=enforce, on_error=lambda error: self.internal("breaker", error)
+            enforce=enforce,
+            now=clock.now,
+            on_error=lambda error: self.internal("breaker", error),
         )
         self.limiters = Limiters(clock)
         self.retries = Retries()

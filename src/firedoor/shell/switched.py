@@ -43,7 +43,7 @@ def shed(resolution: Resolution, request_id: str) -> Resolution:
     )
 
 
-def refusal(resolution: Resolution, route: Route, now: float = 0.0) -> Denied | None:
+def refusal(resolution: Resolution, route: Route, now: float) -> Denied | None:
     """The denial a call gets at once, or None if it may go on.
 
     In safe mode a model call answers with its canned tier, or is refused if it has none; tools
@@ -56,19 +56,19 @@ def refusal(resolution: Resolution, route: Route, now: float = 0.0) -> Denied | 
         now: Seconds since the epoch.
     """
     if resolution.disabled_by is not None:
-        return _off(f"{route.id} is turned off", resolution.disabled_by)
+        return _off(f"{route.id} is turned off", resolution.disabled_by, now)
     if resolution.shed is not None and _unsafe(route):
         return _turned_away(route, resolution.shed, now)
     if resolution.safe_mode is not None and _unsafe(route):
-        return _off(f"{route.id} does not run in safe mode", resolution.safe_mode)
+        return _off(f"{route.id} does not run in safe mode", resolution.safe_mode, now)
     if resolution.model_disabled_by is not None and route.plan is None:
-        return model_off(route, resolution.model or "", resolution.model_disabled_by)
+        return model_off(route, resolution.model or "", resolution.model_disabled_by, now)
     return None
 
 
-def model_off(route: Route, model: str, switch: Switch) -> RouteDisabled:
-    """The denial of a call to a model that is turned off."""
-    return _off(f"model {model!r} is turned off for {route.id}", switch)
+def model_off(route: Route, model: str, switch: Switch, now: float) -> RouteDisabled:
+    """The denial of a call to a model that is turned off; `now` in seconds since the epoch."""
+    return _off(f"model {model!r} is turned off for {route.id}", switch, now)
 
 
 def newly(call: Call, attempt: Attempt, board: Snapshot) -> tuple[InFlight, Switch | None]:
@@ -96,7 +96,7 @@ def _unsafe(route: Route) -> bool:
 
 
 def _turned_away(route: Route, switch: Switch, now: float) -> Saturated:
-    after = None if switch.expires_at is None else max(0.0, switch.expires_at - now)
+    after = _ends_in(switch, now)
     hint = "" if after is None else f" Try again in {after:.0f} s."
     return Saturated(
         f"{route.id} does not run for this request: load is shed by switch {switch.id} "
@@ -107,7 +107,11 @@ def _turned_away(route: Route, switch: Switch, now: float) -> Saturated:
     )
 
 
-def _off(what: str, switch: Switch) -> RouteDisabled:
+def _ends_in(switch: Switch, now: float) -> float | None:
+    return None if switch.expires_at is None else max(0.0, switch.expires_at - now)
+
+
+def _off(what: str, switch: Switch, now: float) -> RouteDisabled:
     until = "until it is reverted"
     if switch.expires_at is not None:
         moment = datetime.fromtimestamp(switch.expires_at, UTC)
@@ -116,4 +120,5 @@ def _off(what: str, switch: Switch) -> RouteDisabled:
         f"{what} by switch {switch.id} ({switch.actor}: {switch.reason}) {until}. "
         f"Revert it: door.switches.revert({switch.id!r})",
         gate=f"switch:{switch.id}",
+        retry_after=_ends_in(switch, now),
     )
