@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
+from operator import itemgetter
 from typing import Final
 
 from firedoor.core.window import LANE
@@ -22,6 +23,7 @@ from firedoor.types import Fault, Outcome, RouteKind, VerdictStatus
 
 __all__ = [
     "FAULTS",
+    "PLACE",
     "Lane",
     "Tallies",
     "apart",
@@ -30,6 +32,7 @@ __all__ = [
     "lane",
     "lanes",
     "request_tally",
+    "shape_of",
 ]
 
 
@@ -90,6 +93,7 @@ FAULTS: Final = {
 """The lane in which calls that failed or were blocked are counted by whose fault it was."""
 
 _FAULT_OF: Final = {fault: _ONE[name] for fault, name in FAULTS.items()}
+_CANNED = Outcome.CANNED
 _ANSWERED = (Outcome.ANSWERED, Outcome.DEGRADED, Outcome.REFUSED)
 _LEFT = (Outcome.CANCELLED, Outcome.ABANDONED)
 _LOOKED = (
@@ -138,8 +142,48 @@ def apart(decision: Decision) -> bool:
     return bool(decision.switches) or decision.tier > 0 or decision.outcome is Outcome.CANNED
 
 
+PLACE: Final = 4
+"""How many of a shape's parts say where a call counts."""
+
+_of_attempt = itemgetter(0, 1, 2, 7, 8, 9)  # no times, no costs
+
+
+def shape_of(decision: Decision) -> tuple[object, ...]:
+    """Where a finished call counts, and everything that decides what for.
+
+    The first `PLACE` parts are its journey, route and alias, and whether it is set apart.
+    """
+    # No field that is read below may be missing here.
+    outcome, tier, switches = decision.outcome, decision.tier, decision.switches
+    return (
+        decision.journey,
+        decision.route,
+        decision.alias,
+        tier > 0 or outcome is _CANNED or bool(switches),
+        decision.kind,
+        outcome,
+        tier,
+        not switches,
+        decision.finish_reasons,
+        decision.refusal,
+        decision.partial_refusal,
+        decision.truncated,
+        decision.usage is None,
+        decision.error_type,
+        decision.fault,
+        not decision.sources,
+        not decision.notes,
+        decision.repeated,
+        decision.request_id == decision.id,
+        tuple(map(_of_attempt, decision.attempts)),
+        tuple([(v.gate, v.status, v.stage) for v in decision.verdicts])
+        if decision.verdicts
+        else (),
+    )
+
+
 class Tallies:
-    """What decisions count for. Remembers the answer for each combination of what decides it."""
+    """What decisions count for. Remembers the answer for each shape it has met."""
 
     __slots__ = ("_full", "_known")
 
@@ -147,45 +191,16 @@ class Tallies:
         self._known: dict[object, tuple[int, bool]] = {}
         self._full: dict[str, bool] = {}
 
-    def of(self, decision: Decision) -> tuple[int, bool]:
+    def of(self, decision: Decision, shape: tuple[object, ...]) -> tuple[int, bool]:
         """The tally of one finished call, and whether it asked a target anything.
 
         A search's documents are counted by the caller, who reads them anyway.
+
+        Args:
+            decision: The call.
+            shape: What `shape_of` says of it.
         """
-        # No field that is read below may be missing here.
-        key: tuple[object, ...]
-        if decision.kind == "llm":
-            key = (
-                decision.outcome,
-                decision.finish_reasons,
-                decision.refusal,
-                decision.partial_refusal,
-                decision.truncated,
-                decision.tier,
-                not decision.switches,
-                decision.usage is None,
-                decision.error_type,
-                decision.fault,
-            )
-        else:
-            key = (
-                decision.kind,
-                decision.outcome,
-                not decision.sources,
-                not decision.notes,
-                decision.repeated,
-                decision.request_id == decision.id,
-                decision.usage is None,
-                decision.fault,
-            )
-        attempts = decision.attempts
-        if attempts:
-            key += tuple(
-                [(a.tier, a.outcome, a.fault, a.error_type, a.reason, a.model) for a in attempts]
-            )
-        verdicts = decision.verdicts
-        if verdicts:
-            key += tuple([(v.gate, v.status, v.stage) for v in verdicts])
+        key = shape[PLACE:]
         told = self._known.get(key)
         if told is None:
             told = self._count(decision), asked(decision)

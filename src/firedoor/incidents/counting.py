@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from firedoor.core.cells import Cell, Key
+from firedoor.core.quantiles import bucket
 from firedoor.core.ring import LEVELS, Ring
 from firedoor.core.series import Shape
 from firedoor.core.signals import CATALOGUE, OBSERVED, REQUEST, UNGROUNDED_BELOW, Signal
-from firedoor.core.tallies import Tallies, apart, asked, documents, request_tally
+from firedoor.core.tallies import PLACE, Tallies, apart, asked, documents, request_tally, shape_of
 from firedoor.records import Decision
-from firedoor.types import Outcome
+from firedoor.types import RouteKind
 
 if TYPE_CHECKING:
     from firedoor.shell.scope import Request
 
-__all__ = ["NESTED", "OTHER", "Counting", "Custom"]
+__all__ = ["NESTED", "OTHER", "Counting", "Custom", "Told", "told_of"]
 
 OTHER: Final = "~other"
 """Journey of what came when there were too many combinations already."""
@@ -31,8 +32,73 @@ NESTED: Final = "nested"
 _TIDY = 4
 _SWEEP = 600.0
 _SURE = 100
+_WAYS = 4_096
+_LLM, _RETRIEVAL = RouteKind.LLM, RouteKind.RETRIEVAL
 
 Custom = Callable[[Decision], "float | bool | None"]
+
+
+class _Way:
+    """Where calls that are alike count in one slot, and what each of them counts for.
+
+    Attributes:
+        cell: Of their journey, route and alias.
+        tally: Their counts.
+        alone: Of a model call outside a request, the cell of the request that it is by itself.
+        alone_tally: Its counts.
+        latencies: Where their time counts; nowhere if no target was asked.
+    """
+
+    __slots__ = ("alone", "alone_tally", "cell", "latencies", "tally")
+
+    def __init__(
+        self, cell: Cell, tally: int, alone: Cell | None, alone_tally: int, *, ran: bool
+    ) -> None:
+        self.cell = cell
+        self.tally = tally
+        self.alone = alone
+        self.alone_tally = alone_tally
+        counting = (cell,) if alone is None else (cell, alone)
+        self.latencies = [c.bins.setdefault("latency", {}) for c in counting if ran]
+
+
+class Told(NamedTuple):
+    """What a request that has ended counts for.
+
+    Attributes:
+        place: Its journey, kind, no alias, and whether it is set apart.
+        tally: Its counts.
+        latency_s: None where nothing was asked: a safe response that came at once says nothing of
+            how fast answers are.
+        cost_usd: None where no call of it tells.
+    """
+
+    place: tuple[str, str, None, bool]
+    tally: int
+    latency_s: float | None
+    cost_usd: float | None
+
+
+def told_of(request: Request) -> Told | None:
+    """What to count of a request that has just ended; None of a synthetic one."""
+    if request.synthetic or request.outcome is None:
+        return None
+    decisions = request.decisions
+    contained = costed = False
+    ran = not decisions
+    cost = 0.0
+    for decision in decisions:
+        contained = contained or apart(decision)
+        ran = ran or asked(decision)
+        if decision.cost_usd is not None:
+            costed = True
+            cost += decision.cost_usd
+    return Told(
+        (request.journey, REQUEST if request.parent is None else NESTED, None, contained),
+        request_tally(request.outcome),
+        request.latency_s if ran else None,
+        cost if costed else None,
+    )
 
 
 class Counting:
@@ -73,6 +139,7 @@ class Counting:
         self.ring = Ring(began + ahead, cells)
         self.turn = -math.inf
         self.open: dict[tuple[object, ...], Cell] = {}
+        self._ways: dict[tuple[object, ...], _Way] = {}
         self.known: dict[tuple[object, ...], Key] = {}
         self._swept = -math.inf
         self.untidy = False
@@ -93,6 +160,7 @@ class Counting:
         """Find the newest slot anew: it may be another one, or others have added to its keys."""
         self.turn = self.ring.turn
         self.open = {}
+        self._ways = {}
         self.untidy = True
 
     def tidy(self, at: float, most: int) -> None:
@@ -130,83 +198,77 @@ class Counting:
         at += self.ahead
         if at >= self.turn:
             self.advance(at)
+        shape = shape_of(decision)
+        way = self._ways.get(shape)
+        if way is None:
+            way = self._way(decision, shape)
+        way.cell.tally += way.tally
+        alone = way.alone
+        if alone is not None:
+            alone.tally += way.alone_tally
+        if way.latencies:
+            latency = bucket(decision.latency_s)
+            for counts in way.latencies:
+                counts[latency] = counts.get(latency, 0) + 1
         kind = decision.kind
-        place = (
-            decision.journey,
-            decision.route,
-            decision.alias,
-            decision.tier > 0 or decision.outcome is Outcome.CANNED or bool(decision.switches),
-        )
-        cell = self.open.get(place)
-        if cell is None:
-            cell = self._cell(kind, place)
-        tally, ran = self._tallies.of(decision)
-        cell.tally += tally
-        if ran:
-            cell.spread("latency", decision.latency_s)
-        if kind == "llm":
-            if decision.first_token_s is not None:
-                cell.spread("first_token", decision.first_token_s)
-            if decision.cost_usd is not None:
-                cell.add("cost", decision.cost_usd)
-            usage = decision.usage
-            if usage is not None:
-                tokens = usage.input_tokens or 0
-                if usage.output_tokens is not None:
-                    tokens += usage.output_tokens
-                if tokens:
-                    cell.add("tokens", tokens)
-            if decision.request_id == decision.id:
-                self._alone(decision, ran)
-        elif kind == "retrieval" and decision.sources:
-            self._search(cell, decision, at)
+        if kind is _LLM:
+            self._model(way, decision)
+        elif kind is _RETRIEVAL and decision.sources:
+            self._search(way.cell, decision, at)
         self.recorded += 1
         if self.custom:
-            self._own(cell, decision)
+            self._own(way.cell, decision)
         if self.untidy:
             self.tidy(at, _TIDY)
 
-    def _alone(self, decision: Decision, ran: bool) -> None:  # noqa: FBT001
-        """A model call outside a request is one by itself."""
-        place = (decision.journey, REQUEST, None, apart(decision))
-        cell = self.open.get(place)
-        if cell is None:
-            cell = self._cell(REQUEST, place)
-        cell.tally += request_tally(decision.outcome)
-        if ran:
-            cell.spread("latency", decision.latency_s)
+    def _way(self, decision: Decision, shape: tuple[Any, ...]) -> _Way:
+        """Where calls of this shape count in the slot at hand, and what for."""
+        place = shape[:PLACE]
+        tally, ran = self._tallies.of(decision, shape)
+        cell = self.open.get(place) or self._cell(decision.kind, place)
+        alone = None
+        if decision.kind is _LLM and decision.request_id == decision.id:
+            # A model call outside a request is one by itself.
+            beside = (decision.journey, REQUEST, None, place[3])
+            alone = self.open.get(beside) or self._cell(REQUEST, beside)
+        way = _Way(cell, tally, alone, request_tally(decision.outcome), ran=ran)
+        # What is not told apart any more is to be found wanting every time.
+        if place in self.open and (alone is None or beside in self.open):
+            if len(self._ways) >= _WAYS:
+                self._ways.clear()
+            self._ways[shape] = way
+        return way
+
+    def _model(self, way: _Way, decision: Decision) -> None:
+        """What a model call took and used."""
+        cell = way.cell
+        if decision.first_token_s is not None:
+            cell.spread("first_token", decision.first_token_s)
         if decision.cost_usd is not None:
             cell.add("cost", decision.cost_usd)
+            if way.alone is not None:
+                way.alone.add("cost", decision.cost_usd)
+        usage = decision.usage
+        if usage is not None:
+            tokens = usage.input_tokens or 0
+            if usage.output_tokens is not None:
+                tokens += usage.output_tokens
+            if tokens:
+                cell.add("tokens", tokens)
 
-    def request(self, request: Request, at: float) -> None:
-        """Count a request that ended at this monotonic time; not a synthetic one."""
-        if request.synthetic or request.outcome is None:
-            return
+    def request(self, told: Told, at: float) -> None:
+        """Count a request that ended at this monotonic time."""
         at += self.ahead
         if at >= self.turn:
             self.advance(at)
-        decisions = request.decisions
-        contained = costed = False
-        ran = not decisions
-        cost = 0.0
-        for decision in decisions:
-            if decision.tier > 0 or decision.switches or decision.outcome is Outcome.CANNED:
-                contained = True
-            ran = ran or asked(decision)
-            if decision.cost_usd is not None:
-                costed = True
-                cost += decision.cost_usd
-        kind = REQUEST if request.parent is None else NESTED
-        place = (request.journey, kind, None, contained)
-        cell = self.open.get(place)
+        cell = self.open.get(told.place)
         if cell is None:
-            cell = self._cell(kind, place)
-        cell.tally += request_tally(request.outcome)
-        # A safe response that came at once says nothing of how fast answers are.
-        if ran:
-            cell.spread("latency", request.latency_s)
-        if costed:
-            cell.add("cost", cost)
+            cell = self._cell(told.place[1], told.place)
+        cell.tally += told.tally
+        if told.latency_s is not None:
+            cell.spread("latency", told.latency_s)
+        if told.cost_usd is not None:
+            cell.add("cost", told.cost_usd)
 
     def _search(self, cell: Cell, decision: Decision, at: float) -> None:
         sources = decision.sources
