@@ -257,7 +257,7 @@ class TestAPriceNobodyKnows:
         return answer
 
     def test_is_refused_by_default(self, door):
-        with pytest.raises(fd.BudgetExceeded, match="price is not known"):
+        with pytest.raises(fd.BudgetExceeded, match="no price of 'mystery' is known"):
             self.make(door, "deny")("hi")
 
     def test_is_assumed_to_be_the_dearest_there_is(self, door, seen):
@@ -608,7 +608,7 @@ class TestGoingInCircles:
         with door.request("help"):
             answer("hi")
             answer("hi")
-            with pytest.raises(fd.BudgetExceeded) as denied:
+            with pytest.raises(fd.BudgetExceeded, match="a minute; 0.001 are allowed") as denied:
                 answer("hi")
             assert denied.value.gate == "loop:velocity"
             clock.advance(120)

@@ -68,8 +68,8 @@ class Runaway:
                 return f"the same call with the same arguments was made {self.limit:g} times"
             case RunawayKind.VELOCITY:
                 return (
-                    f"the request spends {self.seen / 1e6:.4g} USD a second; "
-                    f"{self.limit / 1e6:.4g} are allowed"
+                    f"the request spends {self.seen * 60 / 1e6:.4g} USD a minute; "
+                    f"{self.limit * 60 / 1e6:.4g} are allowed"
                 )
 
 

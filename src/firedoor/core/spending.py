@@ -306,6 +306,7 @@ class Rule:
         now: float,
         *,
         limit: int | None = None,
+        model: str | None = None,
     ) -> str:
         """The words of a refusal: what is left, what was asked for, when there is more.
 
@@ -316,13 +317,15 @@ class Rule:
             route: As in `llm:answer`.
             now: Seconds since the epoch.
             limit: What a switch has lowered it to; None: nothing has.
+            model: The one asked for, where that matters.
         """
         who = "" if scope == "-" else f" ({self._scope_name()}={scope!r})"
         head = f"Budget {self.name!r}{who}"
         if amount is None:
             return (
-                f"{head} cannot price {route!r}: the model's price is not known. Give it to the "
-                "door's prices, or set on_unknown_price='assume' or 'tokens'."
+                f"{head} cannot price {route!r}: no price of {model!r} is known. Give it to the door, "
+                f"as in prices={{{model!r}: (1.25, 10)}}, or set on_unknown_price='assume' or "
+                "'tokens'."
             )
         if balance is None:
             return (

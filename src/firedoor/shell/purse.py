@@ -241,7 +241,7 @@ class Purse:
         if not isinstance(amounts, Unpriced):
             return amounts
         if amounts is Unpriced.DENIED and rule.enforce and self._budgets.enforce:
-            return self._denied(index, rule, None, None)
+            return self._denied(index, rule, None, None, attempt.model)
         self._say(rule, VerdictStatus.SKIPPED, f"no price for {attempt.model!r}: not counted")
         return 0, 0
 
@@ -369,7 +369,12 @@ class Purse:
                     self._say(rule, VerdictStatus.FLAGGED, "over its limit")
 
     def _denied(
-        self, index: int, rule: Rule, balance: Balance | None, amount: int | None
+        self,
+        index: int,
+        rule: Rule,
+        balance: Balance | None,
+        amount: int | None,
+        model: str | None = None,
     ) -> BudgetExceeded:
         now = self._budgets.accounts.now()
         self.state = BudgetState.EXHAUSTED
@@ -381,6 +386,7 @@ class Purse:
                 self._call.route.id,
                 now,
                 limit=self._limits[index],
+                model=model,
             ),
             gate=rule.gate,
             retry_after=rule.resets_in(now) if amount is not None else None,
