@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from firedoor.records import Decision
+    from firedoor.types import Usage
 
 __all__ = [
     "BreakerOpen",
@@ -166,7 +167,14 @@ class Saturated(Denied):
 
 
 class PolicyBlocked(Denied):
-    """A content policy blocked the input, the output or a tool's arguments."""
+    """A content policy blocked the input, the output or a tool's arguments.
+
+    Attributes:
+        usage: Tokens of the answer that was refused, as the provider told them; None where there
+            was none.
+    """
+
+    usage: Usage | None = None
 
 
 class RouteDisabled(Denied):

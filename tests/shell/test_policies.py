@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 
@@ -11,6 +12,16 @@ from support.provider_server import Reply, ToolUse
 
 KEY = "AKIAIOSFODNN7EXAMPLQ"
 MAIL = "ana@example.com"
+
+
+def chat(model, *, given, made, text):
+    """A chat completion that says what it used."""
+    return {
+        "object": "chat.completion",
+        "model": model,
+        "choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
+        "usage": {"prompt_tokens": given, "completion_tokens": made},
+    }
 
 
 def statuses(decision):
@@ -142,6 +153,76 @@ class TestInput:
         with pytest.raises(fd.PolicyBlocked):
             await anext(await answer("my order"))
 
+    async def test_a_call_that_is_cancelled_while_a_policy_thinks_has_ended(self, door, seen):
+        thinking = asyncio.Event()
+
+        @door.policy(on="input")
+        async def slow(text: str) -> bool:
+            thinking.set()
+            return await asyncio.Future()
+
+        @door.llm("answer", policies=[slow])
+        async def answer(question):
+            return "said"
+
+        @door.llm("stream", policies=[slow])
+        async def stream(question):
+            yield "said"
+
+        for begin in (answer, lambda question: anext(stream(question))):
+            thinking.clear()
+            task = asyncio.ensure_future(begin("hello"))
+            await thinking.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert [d.outcome for d in seen.decisions] == ["cancelled", "cancelled"]
+
+    async def test_async_policies_look_at_what_an_async_generator_is_given(self, door, seen):
+        sent = []
+
+        @door.policy(on="input", action="redact")
+        async def no_names(text: str) -> str:
+            await asyncio.sleep(0)
+            return text.replace("Ana", "somebody")
+
+        @door.policy(on="input")
+        async def no_shouting(text: str) -> bool:
+            await asyncio.sleep(0)
+            return not text.isupper()
+
+        @door.llm("answer", policies=[no_names, no_shouting])
+        async def answer(question):
+            sent.append(question)
+            yield "sa"
+            yield "id"
+
+        assert [piece async for piece in answer("I am Ana")] == ["sa", "id"]
+        assert sent == ["I am somebody"]
+        with pytest.raises(fd.PolicyBlocked):
+            await anext(answer("HELLO"))
+        assert [d.outcome for d in seen.decisions] == ["answered", "blocked"]
+
+    async def test_one_that_overlaps_ends_with_its_call_and_has_passed_nothing(self, door, seen):
+        ended = asyncio.Event()
+
+        @door.policy(on="input", overlap=True)
+        async def slow(text: str) -> bool:
+            try:
+                return await asyncio.Future()
+            finally:
+                ended.set()
+
+        @door.llm("answer", policies=[slow])
+        async def answer(question):
+            await asyncio.sleep(0)
+            raise ConnectionError(question)
+
+        with pytest.raises(ConnectionError):
+            await answer("hello")
+        await asyncio.wait_for(ended.wait(), 10)
+        assert statuses(seen.decisions[0]) == [("policy:slow", "input", "skipped")]
+
     def test_nothing_overlaps_a_tool(self, door):
         """What a tool does cannot be thrown away."""
         with pytest.raises(fd.ConfigurationError, match="nothing else has a generation"):
@@ -186,6 +267,31 @@ class TestOutput:
             answer()
         assert denied.value.ran
         assert seen.decisions[0].outcome == "blocked"
+
+    @pytest.mark.parametrize("shape", ["function", "async", "block"])
+    async def test_what_was_refused_costs_what_it_cost(self, make_door, seen, shape):
+        """A long answer that nobody sees is as dear as one that somebody sees."""
+        said = chat("big", given=10, made=500, text=f"The key is {KEY}.")
+        for budgets in ([], [fd.Budget(usd=1, per="day")]):
+            door = make_door(prices={"big": (10, 40)})
+            policies = [Secrets(on="output", action="block")]
+            guard = door.llm("answer", model="big", policies=policies, budgets=budgets)
+            with pytest.raises(fd.PolicyBlocked) as denied:
+                if shape == "function":
+                    guard(lambda: said)()
+                elif shape == "async":
+                    await guard(partial(asyncio.sleep, 0, said))()
+                else:
+                    with guard as call:
+                        call.record(said)
+            assert denied.value.usage == fd.Usage(10, 500)
+            decision = seen.decisions[-1]
+            assert decision.usage == fd.Usage(10, 500)
+            assert decision.cost_usd == pytest.approx(10 * 10e-6 + 500 * 40e-6)
+            assert decision.cost_certainty == "exact"
+        budget = door.snapshot()["budgets"]["budgets"]["llm:answer/day"]
+        (counter,) = budget["counters"].values()
+        assert counter == {"settled": 20_100, "held": 0}
 
     def test_a_schema_is_checked(self, door):
         answer = door.llm("answer", policies=[JsonSchema(dict[str, int], on="output")])(

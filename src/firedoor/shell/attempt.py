@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from opentelemetry.context import Context
 
 from firedoor.config import Tier
+from firedoor.errors import PolicyBlocked
 from firedoor.records import Decision
 from firedoor.shell.current import attach, get_current
 from firedoor.shell.streams import is_value, proxy_for
@@ -211,14 +212,22 @@ class Attempt:
         screens = self._call.route.screens
         if screens is None or not is_value(result):
             return result
-        return screens.leave(self._call, result)
+        try:
+            return screens.leave(self._call, result)
+        except PolicyBlocked as denied:
+            self._call.withheld(denied, result)
+            raise
 
     async def ascreened(self, result: Any) -> Any:
         """As `screened`, for async functions."""
         screens = self._call.route.screens
         if screens is None or not is_value(result):
             return result
-        return await screens.aleave(self._call, result)
+        try:
+            return await screens.aleave(self._call, result)
+        except PolicyBlocked as denied:
+            self._call.withheld(denied, result)
+            raise
 
     def take(self, result: Any, restart: Callable[..., Any] | None = None, *given: Any) -> Any:
         """Keep `result` for the record, or put a watching proxy around a stream.

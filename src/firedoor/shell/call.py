@@ -17,7 +17,7 @@ from opentelemetry.context import Context
 
 from firedoor.core.flow import Pause
 from firedoor.core.snapshot import Resolution
-from firedoor.errors import Denied
+from firedoor.errors import Denied, PolicyBlocked
 from firedoor.records import Decision, OpenDecision
 from firedoor.shell.attempt import NOTHING, Attempt
 from firedoor.shell.beginning import (
@@ -42,7 +42,7 @@ __all__ = ["Call"]
 # Looked up once: an enumeration's members are found by its metaclass, at four times the price.
 _ANSWERED, _DEGRADED, _CANNED = Outcome.ANSWERED, Outcome.DEGRADED, Outcome.CANNED
 _REPLIES = (Outcome.ANSWERED, Outcome.CANNED, Outcome.REFUSED)
-_TOOL = RouteKind.TOOL
+_LLM, _TOOL = RouteKind.LLM, RouteKind.TOOL
 _NOTHING_GIVEN: tuple[tuple[Any, ...], Mapping[str, Any]] = ((), {})
 
 
@@ -350,6 +350,15 @@ class Call:
             ]
         )
 
+    def withheld(self, denied: PolicyBlocked, result: Any) -> None:
+        """A policy keeps `result` from the user, which was paid for all the same."""
+        if self.route.kind is not _LLM:
+            return
+        try:
+            denied.usage = self.runtime.extractors.extract(result).usage
+        except Exception as error:
+            self.runtime.internal("extraction", error)
+
     # Endings -------------------------------------------------------------------------------
 
     def succeed(self, result: Any, attempt: Attempt | None = None) -> None:
@@ -421,6 +430,8 @@ class Call:
         if not self._open:
             return
         ended = self.runtime.now()
+        if isinstance(error, PolicyBlocked) and error.decision is None:  # else of a call in it
+            self.record.usage = error.usage or self.record.usage
         self.apply(self.runtime.ending(error))
         self.record.retry_after_s = self.runtime.retry_after(error)
         self.finish(ended)
@@ -456,6 +467,11 @@ class Call:
         runtime = self.runtime
         record = self.record
         record.latency_s = ended - self.started
+        if self.beside is not None:
+            try:
+                self.route.screens.drop(self)  # type: ignore[union-attr]
+            except Exception as error:
+                runtime.internal("policies", error)
         if self.purse is not None or record.usage is not None:
             close(self)
         if self.found:

@@ -85,6 +85,8 @@ class Guard:
             )
         asyncgen = inspect.isasyncgenfunction(target)
         streams = inspect.isgeneratorfunction(target) or asyncgen
+        # Policies to be awaited are asked where the gates are: as its first chunk is.
+        defers = asyncgen and screens is not None and screens.awaits
 
         def bind(wrapped: Any, instance: Any) -> Binding:
             # A bound method's signature lacks `self`, so the two are read apart.
@@ -106,8 +108,14 @@ class Guard:
                 functools.partial(wrapped, *bound, **named), limit, late=attempt.came_late
             )
 
-        def later(call: Call, again: Callable[[Attempt], Any]) -> Callable[[], Awaitable[Any]]:
+        def later(
+            call: Call, wrapped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> Callable[[], Awaitable[Any]]:
             async def begin() -> Any:
+                given = args, kwargs
+                if screens is not None and screens.awaits:
+                    given = call.given = await screens.aenter(call, *given)
+                again = functools.partial(run, wrapped, *given)
                 async for attempt in call:
                     with attempt:
                         return attempt.take(again(attempt), again)
@@ -123,13 +131,11 @@ class Guard:
             call = Call.open(route, named, binding)
             if call is None:
                 return wrapped(*args, **binding.with_model(args, kwargs, route.alias))
-            if screens is not None:
+            if screens is not None and not defers:
                 args, kwargs = screens.enter(call, args, kwargs)
             call.given = args, kwargs
-            if asyncgen and call.may_wait:
-                return DeferredStream(
-                    call, later(call, functools.partial(run, wrapped, args, kwargs))
-                )
+            if asyncgen and (defers or call.may_wait):
+                return DeferredStream(call, later(call, wrapped, args, kwargs))
             for attempt in call:
                 if hedger is not None and call.ladder is not None:
                     begin = bare(wrapped, args, kwargs)
@@ -188,7 +194,7 @@ class Guard:
         # A generator function returns at once, and what it returns is a stream like any other.
         if inspect.iscoroutinefunction(target):
             return asynchronous
-        if screens is not None:
+        if screens is not None and not asyncgen:
             screens.refuse_async(route.id)
         return sync
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from firedoor.errors import ConfigurationError, PolicyBlocked
 from firedoor.policies import Chain, ContentScreening, Stage, Strictness
 from firedoor.shell.outflow import Outflow
-from firedoor.types import RouteKind
+from firedoor.types import RouteKind, Verdict, VerdictStatus
 
 if TYPE_CHECKING:
     from firedoor.shell.call import Call
@@ -69,6 +69,11 @@ class Screens:
                 "async, or the policy sync"
             )
 
+    @property
+    def awaits(self) -> bool:
+        """Whether one of the policies is async."""
+        return self.chain.needs_async()
+
     # Before --------------------------------------------------------------------------------
 
     def enter(
@@ -80,9 +85,13 @@ class Screens:
             PolicyBlocked: If they do not; nothing was run.
         """
         if self.looks_in:
-            value = self._before.screen_content(
-                _content(args, kwargs), self.inward, level(call), call.request
-            )
+            try:
+                value = self._before.screen_content(
+                    _content(args, kwargs), self.inward, level(call), call.request
+                )
+            except BaseException as error:  # interrupted: policies' own errors are verdicts
+                call.fail(error)
+                raise
             args, kwargs = self._entered(call, value, args, kwargs)
         if self.looks_beside:
             if self._pool is None:
@@ -101,9 +110,13 @@ class Screens:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """As `enter`, for async functions."""
         if self.looks_in:
-            value = await self._before.ascreen_content(
-                _content(args, kwargs), self.inward, level(call), call.request
-            )
+            try:
+                value = await self._before.ascreen_content(
+                    _content(args, kwargs), self.inward, level(call), call.request
+                )
+            except BaseException as error:  # cancelled
+                call.fail(error)
+                raise
             args, kwargs = self._entered(call, value, args, kwargs)
         if self.looks_beside:
             call.beside = asyncio.ensure_future(
@@ -141,21 +154,39 @@ class Screens:
             PolicyBlocked: If one of them refused the input; the call had run.
         """
         if isinstance(call.beside, Future):
-            beside, call.beside = call.beside, None
-            self._joined(call, beside.result())
+            self._joined(call, call.beside.result())
 
     async def ajoin(self, call: Call) -> None:
         """As `join`, for async functions."""
         if isinstance(call.beside, asyncio.Future):
-            beside, call.beside = call.beside, None
-            self._joined(call, await beside)
+            self._joined(call, await call.beside)
         else:
             self.join(call)
 
     def _joined(self, call: Call, screening: ContentScreening) -> None:
+        call.beside = None
         call.judged(screening.verdicts)
         if screening.blocked_by is not None:
             raise blocked(screening, ran=True)
+
+    def drop(self, call: Call) -> None:
+        """The call has ended before the policies beside it: nobody waits for them any more."""
+        beside, call.beside = call.beside, None
+        if beside.done() and not beside.cancelled():
+            call.judged(beside.result().verdicts)
+            return
+        if isinstance(beside, asyncio.Future):
+            # A stream may be ended by another thread than the loop's.
+            beside.get_loop().call_soon_threadsafe(beside.cancel)
+        else:
+            beside.cancel()
+        call.judged(
+            [
+                Verdict(p.gate, VerdictStatus.SKIPPED, self.inward, "the call had ended")
+                for p in self._beside.policies
+                if self.inward in p.stages
+            ]
+        )
 
     # After ---------------------------------------------------------------------------------
 
