@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -57,13 +59,28 @@ from firedoor.stores import MemoryStore, Store, open_store
 from firedoor.telemetry.recorder import Recorder
 from firedoor.types import RouteKind
 
-__all__ = ["Firedoor"]
+__all__ = ["Firedoor", "looked_at"]
 
 L = TypeVar("L", bound=Callable[[Decision], object])
 T = TypeVar("T", bound=Callable[[Threshold], object])
 
+_looked_at: ContextVar[bool] = ContextVar("firedoor-looked-at", default=False)
+
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
+
+
+@contextmanager
+def looked_at() -> Iterator[None]:
+    """Doors that are made in this block serve nobody: a command only asks what they are made of.
+
+    They act on nothing, lead no incident, and are no process of their application.
+    """
+    token = _looked_at.set(True)
+    try:
+        yield
+    finally:
+        _looked_at.reset(token)
 
 
 class Firedoor:
@@ -143,6 +160,8 @@ class Firedoor:
                 "own, give them to it as detectors"
             )
         store = self._store = _store(state, clock or SYSTEM_CLOCK)
+        if _looked_at.get():
+            enabled = False
         redactor = redactor or Redactor(on_error=self._not_redacted)
         self._providers = (tracer_provider, meter_provider, logger_provider)
         service = redactor.redact_text(str(service))
@@ -202,7 +221,10 @@ class Firedoor:
         )
         self._thresholds: list[Callable[[Threshold], object]] = []
         self._rules = self._declare(budgets)
-        self._presence = None if store is None else Presence(runtime, store)
+        self._presence = None
+        if store is not None and not _looked_at.get():
+            self._presence = Presence(runtime, store)
+        self._urls = (_url("STATE", state), _url("LEDGER", ledger))
 
     def __repr__(self) -> str:
         return f"<Firedoor {self._runtime.service!r}>"
@@ -450,6 +472,16 @@ class Firedoor:
     # Operation -----------------------------------------------------------------------------
 
     @property
+    def state_url(self) -> str:
+        """Where its switches and counters live, as given or from the environment."""
+        return self._urls[0]
+
+    @property
+    def ledger_url(self) -> str:
+        """Where its incidents are kept, likewise."""
+        return self._urls[1]
+
+    @property
     def switches(self) -> Switchboard:
         """Operators' overrides: aliases, routes off, depth, prompts, safe mode, tiers."""
         return self._runtime.switches
@@ -681,7 +713,7 @@ def _capture(given: str | None) -> Literal["none", "redacted"]:
 
 def _store(given: str | None, clock: Clock) -> Store | None:
     """The shared store of the state's URL; None where the state lives in this process only."""
-    url = given if given is not None else os.environ.get("FIREDOOR_STATE", "memory://")
+    url = _url("STATE", given)
     if url == "memory://":
         return None
     try:
@@ -689,6 +721,10 @@ def _store(given: str | None, clock: Clock) -> Store | None:
     except ConfigurationError as error:
         where = "Firedoor" if given is not None else "FIREDOOR_STATE"
         raise ConfigurationError(f"{where}: {error}") from error.__cause__
+
+
+def _url(name: str, given: str | None) -> str:
+    return given if given is not None else os.environ.get(f"FIREDOOR_{name}", "memory://")
 
 
 def _age(prices: Prices) -> Callable[[], float | None]:

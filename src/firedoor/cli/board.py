@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from firedoor.cli import application as applications
 from firedoor.clock import SYSTEM_CLOCK
 from firedoor.core.board import plain
 from firedoor.core.switches import InFlight, Kind, Switch
@@ -45,15 +46,18 @@ __all__ = [
 State = Annotated[
     str | None,
     typer.Option(
+        "--state",
+        "--app",
         envvar="FIREDOOR_STATE",
-        help="The state the application uses: redis://HOST:PORT/DB or sqlite:///PATH.",
+        help="The state the application uses: redis://HOST:PORT/DB or sqlite:///PATH; or the "
+        "application itself, as MODULE:DOOR.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
 
 _REMEDY = (
-    "Give the one that the application uses, as in --state redis://host:6379/0 or "
-    "--state sqlite:///path/to/file, or set FIREDOOR_STATE."
+    "Give the one that the application uses, as in --state redis://host:6379/0, "
+    "--state sqlite:///path/to/file or --app module:door, or set FIREDOOR_STATE."
 )
 
 
@@ -76,9 +80,11 @@ def connected(state: str | None) -> Iterator[tuple[Store, Switchboard]]:
     try:
         if not state:
             raise ConfigurationError(f"there is no state to act on. {_REMEDY}")
+        if applications.is_app(state):
+            state = applications.load(state).state_url
         if state.startswith("memory:"):
             raise ConfigurationError(
-                f"--state {state}: this state lives inside the application's own process, where no "
+                f"{state}: this state lives inside the application's own process, where no "
                 f"other command can reach it. {_REMEDY} Without either, the application's "
                 "switches_file and door.switches work."
             )
@@ -129,7 +135,8 @@ def undo(switch: Switch, state: str | None) -> str:
         return command
     if without_password(state) != state:
         return f"{command} --state …  (the same one: its password is not shown)"
-    return f"{command} --state {shlex.quote(state)}"
+    option = "--app" if applications.is_app(state) else "--state"
+    return f"{command} {option} {shlex.quote(state)}"
 
 
 def clock_time(moment: float) -> str:

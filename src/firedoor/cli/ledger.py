@@ -12,8 +12,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from firedoor.cli import application as applications
 from firedoor.cli.board import clean, screen, without_password
 from firedoor.core.incident import IncidentRecord
+from firedoor.core.runbook import Runbook
 from firedoor.core.screen import columns, wrap
 from firedoor.errors import ConfigurationError, LifecycleError, StoreError, UnknownIncident
 from firedoor.incidents.book import Incident, Incidents
@@ -33,14 +35,16 @@ LedgerUrl = Annotated[
     str | None,
     typer.Option(
         "--ledger",
+        "--app",
         envvar="FIREDOOR_LEDGER",
-        help="Where the application keeps incidents: sqlite:///PATH or postgresql://HOST/DB.",
+        help="Where the application keeps incidents: sqlite:///PATH or postgresql://HOST/DB; or "
+        "the application itself, as MODULE:DOOR.",
     ),
 ]
 
 _REMEDY = (
-    "Give the one that the application uses, as in --ledger sqlite:////var/lib/app/incidents.db or "
-    "--ledger postgresql://host/database, or set FIREDOOR_LEDGER."
+    "Give the one that the application uses, as in --ledger sqlite:////var/lib/app/incidents.db, "
+    "--ledger postgresql://host/database or --app module:door, or set FIREDOOR_LEDGER."
 )
 _LABEL = 10
 _MOST = 100
@@ -59,9 +63,13 @@ def opened(url: str | None) -> Iterator[Incidents]:
     try:
         if not url:
             raise ConfigurationError(f"there is no ledger to look at. {_REMEDY}")
+        own: list[Runbook] = []
+        if applications.is_app(url):
+            door = applications.load(url)
+            url, own = door.ledger_url, door.incidents.runbooks
         if url.startswith("memory:"):
             raise ConfigurationError(
-                f"--ledger {url}: these incidents live inside the application's own process, where "
+                f"{url}: these incidents live inside the application's own process, where "
                 f"no other command can reach them. {_REMEDY}"
             )
         # They load when they are needed: neither drivers nor detectors are free.
@@ -70,7 +78,8 @@ def opened(url: str | None) -> Iterator[Incidents]:
 
         ledger = open_ledger(url)
         with contextlib.closing(ledger):
-            yield Incidents(ledger, clean=Redactor().redact_text, offline="raise")
+            clean = Redactor().redact_text
+            yield Incidents(ledger, clean=clean, offline="raise", runbooks=own)
     except LifecycleError as error:
         if error.already:
             screen().print(clean(f"{error}: nothing to do."))
@@ -109,7 +118,8 @@ def command(line: str, url: str | None) -> str:
         return line
     if without_password(url) != url:
         return f"{line} --ledger …  (the same one: its password is not shown)"
-    return f"{line} --ledger {shlex.quote(url)}"
+    option = "--app" if applications.is_app(url) else "--ledger"
+    return f"{line} {option} {shlex.quote(url)}"
 
 
 def width(out: Console) -> int:

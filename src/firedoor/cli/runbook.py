@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from firedoor.cli import application as applications
 from firedoor.cli import board as boards
 from firedoor.cli import ledger as ledgers
 from firedoor.cli.board import AsJson, clean, screen
@@ -51,7 +52,7 @@ def runbook(
 
     The first action is on top; every way back is a line to paste.
     """
-    books = _books(file)
+    books = _books(file, ledger)
     kind = None if name is None else books.get(name.strip().lower().replace("-", "_"))
     if kind is None and name is None and not ledger:
         _stop(f"say which: {', '.join(books)}, or an incident's id with --ledger")
@@ -66,9 +67,12 @@ def runbook(
         _show(books[of], record, markdown=markdown, width=width, height=height, as_json=as_json)
 
 
-def _books(file: Path | None) -> dict[str, Runbook]:
+def _books(file: Path | None, ledger: str | None) -> dict[str, Runbook]:
+    own: list[Runbook] = []
     try:
-        own = load(file) if file is not None else []
+        if ledger is not None and applications.is_app(ledger):
+            own = applications.load(ledger).incidents.runbooks
+        own += load(file) if file is not None else []
     except ConfigurationError as error:
         _stop(str(error))
     return {book.name: book for book in [*defaults(), unclassified(), *own]}

@@ -212,6 +212,11 @@ class Incidents:
         """The id an incident goes by, where it turned out to be one that another process had."""
         return self._renamed.get(incident_id, incident_id)
 
+    @property
+    def runbooks(self) -> list[Runbook]:
+        """One of each class; the application's own, where it has one."""
+        return list(self._runbooks.values())
+
     def runbook_of(self, record: IncidentRecord) -> Runbook:
         """The runbook of its class."""
         return self._runbooks[record.incident_class]
