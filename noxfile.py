@@ -6,6 +6,8 @@ import nox
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
+PARALLEL = ("--numprocesses", "auto", "--dist", "loadscope")
+"""One process for each core; what shares a server stays together."""
 
 nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -31,7 +33,7 @@ def install_model(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the test suite on the Python at hand; arguments go to pytest."""
     session.install("-e", ".[all]", *group("tests"))
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session(python=PYTHONS, default=False)

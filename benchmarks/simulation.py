@@ -6,8 +6,8 @@ Each run is another application (tests/support/simulated.py): its usual rates, i
 uniform over 0.05 to 200 calls a second), when the fault begins, which it is and how severe, all
 drawn by the seed. It runs behind a door with the default alerts, in simulated time, by the public
 names only. Found is the class of the incident five minutes (or fifty requests) after it was opened,
-with the first actions at work. The time before the fault is thinned (ten minutes are enough to learn from at
-200 calls a second; what 150 requests take, at 0.05), nothing else.
+with the first actions at work. The time before the fault is shortened (ten minutes are enough
+to learn from at 200 calls a second; at 0.05, what 400 to 600 requests take), nothing else.
 
 A healthy day has a night, four bursts of up to six times the traffic, and rates that drift by the
 hour; an application runs for three days. Most days are of 0.05 to 0.5 calls a second, and for an

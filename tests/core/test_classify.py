@@ -16,6 +16,7 @@ from firedoor.core.classify import (
     Observation,
     classify,
 )
+from firedoor.core.evidence import SUSPICIOUS
 from firedoor.core.series import Selector
 from firedoor.types import IncidentClass
 
@@ -33,8 +34,8 @@ def breach(signal, since=1_000.0, *, value=None, baseline=None, **more):
     return Observation(signal, value, baseline, sample=100, since=since, **more)
 
 
-def context(signal, value, baseline, sample=100):
-    return Observation(signal, value, baseline, sample=sample, breached=False)
+def context(signal, value, baseline, sample=100, nats=None):
+    return Observation(signal, value, baseline, sample=sample, breached=False, nats=nats)
 
 
 def told(*observations):
@@ -173,6 +174,20 @@ def test_searches_that_came_out_worse_and_breach_nothing_yet_explain_a_fall_in_g
     assert "no breach yet" in next(e.why for e in found.evidence if e.incident_class is RETRIEVAL)
 
 
+def test_flags_that_are_no_alarm_yet_make_refusals_a_safety_violation():
+    flags = context("policy_flag_rate", 0.1, 0.01, sample=30, nats=6.0)
+    found = classify([breach("refusal_rate"), flags])
+    assert (found.primary, found.contributing) == (SAFETY, (QUALITY,))
+    assert "no breach yet" in next(e.why for e in found.evidence if e.incident_class is SAFETY)
+
+
+def test_where_a_rule_weighs_the_evidence_that_says_whether_a_reading_has_moved():
+    poor = context("retrieval_empty_rate", 0.08, 0.05, sample=2_000, nats=SUSPICIOUS)
+    chance = context("retrieval_empty_rate", 0.3, 0.05, sample=10, nats=SUSPICIOUS - 0.1)
+    assert told(breach("groundedness"), poor)[0] is RETRIEVAL
+    assert told(breach("groundedness"), chance)[0] is QUALITY
+
+
 @pytest.mark.parametrize(
     "reading",
     [
@@ -237,6 +252,7 @@ observations = st.builds(
     incident_class=st.none() | st.sampled_from(IncidentClass),
     since=st.none() | st.floats(0, 5_000),
     breached=st.booleans(),
+    nats=st.none() | st.floats(0, 20),
 )
 
 
@@ -254,6 +270,7 @@ def test_the_order_of_observations_does_not_matter(seen, shuffle: random.Random)
         {"selector": Selector(alias="")},
         {"baseline": 0.5},
         {"incident_class": IncidentClass.SAFETY_VIOLATION},
+        {"nats": 0.0},
     ],
 )
 def test_observations_that_differ_in_one_field_do_not_tie(other):

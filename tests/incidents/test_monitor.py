@@ -128,6 +128,48 @@ class TestCorrelation:
         assert [(a.kind, str(a.state)) for a in incident.actions][-1] == ("safe_mode", "applied")
         door.close()
 
+    def test_a_cause_that_shows_after_its_effect_and_is_no_alert_yet_leads_all_the_same(self, app):
+        leaking = []
+
+        @app.door.policy(on="output", action="flag")
+        def no_secrets(text):
+            return "zeta-" not in text
+
+        @app.door.llm("note", policies=[no_secrets])
+        def note(question):
+            return "zeta-123456" if leaking and leaking.pop() else "Noted."
+
+        def serve(seconds):
+            for _ in range(seconds):
+                app.serve(1)
+                with app.door.request(JOURNEY):
+                    note("and?")
+
+        flags = fd.Alert(
+            "flags",
+            signal="policy_flag_rate",
+            journey=JOURNEY,
+            rule=fd.rules.Cusum(factor=2.0),
+            first_action=actions.TightenPolicies(),
+        )
+        app.door.watch([refusals(mode="suggest"), flags])
+        serve(600)
+        app.refusing["gpt-5"] = 1.0
+        serve(150)
+        (incident,) = app.door.incidents.current()
+        assert incident.incident_class is IncidentClass.QUALITY_REGRESSION
+        leaking += [True, False, False, True]
+        serve(12)
+        (incident,) = app.door.incidents.current()
+        assert incident.incident_class is IncidentClass.SAFETY_VIOLATION
+        assert IncidentClass.QUALITY_REGRESSION in incident.contributing
+        assert {a.name for a in incident.alerts} == {"refusals-up"}
+        assert "classified" in events(incident)
+        # Once it is no longer new, what the class was told from is not looked for again.
+        serve(400)
+        (incident,) = app.door.incidents.current()
+        assert incident.incident_class is IncidentClass.SAFETY_VIOLATION
+
     def test_two_journeys_with_one_cause_are_one_incident_of_the_door(self, app):
         app.door.watch(
             [refusals(name=f"refusals-{j}", journey=j, mode="suggest") for j in ("a", "b")]

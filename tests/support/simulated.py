@@ -418,8 +418,8 @@ def simulate(scenario: str, seed: int, *, rates: tuple[float, float] = (0.05, 20
     app = Application(rng, world, limit=limit)
     door = app.door
     try:
-        # Enough of a past: some minutes, or what a hundred and fifty requests take.
-        app.run(max(450.0, 150 / requests) * rng.uniform(1.0, 1.5), lambda _: requests, requests)
+        # Enough of a past: some minutes, or what four hundred requests take.
+        app.run(max(450.0, 400 / requests) * rng.uniform(1.0, 1.5), lambda _: requests, requests)
         early = len(door.incidents.current())
         app.world = what.of(world)
         onset, before = app.clock.now(), app.calls

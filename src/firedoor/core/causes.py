@@ -101,7 +101,7 @@ class Cause:
         by: Signals that can be the cause.
         of: Signals that can be its effect.
         why: How the one leads to the other.
-        near_misses: Whether a cause that has moved far, and is not in breach yet, is enough.
+        near_misses: Whether a cause that has probably moved, and is not in breach yet, is enough.
     """
 
     incident_class: IncidentClass
@@ -125,6 +125,7 @@ CAUSES: Final = (
         by=frozenset({"policy_flag_rate", "probe_failure_rate"}),
         of=_GATES | {"refusal_rate", "partial_refusal_rate", "negative_feedback_rate"},
         why="policies block and models decline what is attacked",
+        near_misses=True,
     ),
     Cause(
         _LATENCY,

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from firedoor.core.causes import CAUSES, FALLING, MECHANISMS, SPEAKS, Cause, family
+from firedoor.core.evidence import SUSPICIOUS
 from firedoor.core.series import Selector
 from firedoor.types import Evidence, IncidentClass
 
@@ -66,6 +67,7 @@ class Observation:
         incident_class: The class the alert declares, where there is an alert.
         since: When it was first in breach, in seconds on any one clock; None: not known.
         breached: False for a reading that is given for context only.
+        nats: Evidence for a change, where the rule weighs it.
         why: A few words of the rule or the alert's author.
     """
 
@@ -77,6 +79,7 @@ class Observation:
     incident_class: IncidentClass | None = None
     since: float | None = None
     breached: bool = True
+    nats: float | None = None
     why: str = ""
 
 
@@ -152,7 +155,11 @@ def _order(o: Observation) -> tuple[object, ...]:
     place = tuple((part is not None, part or "") for part in o.selector)
     baseline = (o.baseline is not None, 0.0 if o.baseline is None else o.baseline)
     declared = o.incident_class or ""
-    return (not o.breached, since, o.signal, place, o.value, o.sample, o.why, baseline, declared)
+    nats = (o.nats is not None, o.nats or 0.0)
+    return (
+        *(not o.breached, since, o.signal, place),
+        *(o.value, o.sample, o.why, baseline, declared, nats),
+    )
 
 
 def _speaks_for(o: Observation) -> dict[IncidentClass, float]:
@@ -169,7 +176,9 @@ def _speaks_for(o: Observation) -> dict[IncidentClass, float]:
 
 
 def _leans(o: Observation) -> bool:
-    """Whether a reading that is no breach has moved far the bad way all the same."""
+    """Whether a reading that is no breach has probably moved the bad way all the same."""
+    if o.nats is not None:
+        return o.nats >= SUSPICIOUS and bool(SPEAKS.get(o.signal))
     if o.baseline is None or o.sample < _LEAN_SAMPLE or not SPEAKS.get(o.signal):
         return False
     if o.signal in FALLING:

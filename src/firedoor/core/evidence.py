@@ -14,6 +14,7 @@ from firedoor.core.series import Sample
 
 __all__ = [
     "NOTHING",
+    "SUSPICIOUS",
     "Reference",
     "back_evidence",
     "less",
@@ -24,6 +25,9 @@ __all__ = [
     "velocity_statistic",
     "welch",
 ]
+
+SUSPICIOUS: Final = 3.0
+"""Nats from which on a change is likely, 20 to 1, though it is far from an alarm."""
 
 _JEFFREYS: Final = 0.5
 _STEPS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)

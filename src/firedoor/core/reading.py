@@ -27,6 +27,7 @@ class Reading:
         warming: There is traffic, and not yet enough of it or of its past.
         no_data: There is no traffic to judge.
         since: When the breach seems to have begun, on the clock of `now`; None: not known.
+        nats: Evidence for a change, by a rule that weighs it; None by one that does not.
     """
 
     breached: bool | None
@@ -38,6 +39,7 @@ class Reading:
     warming: bool = False
     no_data: bool = False
     since: float | None = None
+    nats: float | None = None
 
 
 class Memory:

@@ -25,9 +25,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
+from math import inf
 from typing import Final, NamedTuple
 
 from firedoor.core.cells import Cell, Key, merged
+from firedoor.core.column import Column
 from firedoor.core.series import Selector
 
 __all__ = ["CROWDED", "LEVELS", "REACH", "Question", "Ring", "Slot", "Stretch", "width_at"]
@@ -58,6 +60,9 @@ _QUESTIONS = 256
 
 _TOTALS = 1_024
 """Answers remembered of stretches, until the next slot begins."""
+
+_COLUMNS = 128
+"""Columns remembered, until then."""
 
 Cells = dict[Key, Cell | bytes]
 
@@ -180,6 +185,7 @@ class Ring:
 
     __slots__ = (
         "_ages",
+        "_columns",
         "_dropped",
         "_levels",
         "_limit",
@@ -199,6 +205,7 @@ class Ring:
         self._limit = cells
         self._dropped = 0
         self._totals: dict[tuple[Question, float, float], Cell] = {}
+        self._columns: dict[tuple[Question, ...], Column] = {}
         self.since = now
         self.size = 0
 
@@ -221,7 +228,7 @@ class Ring:
         if now >= newest.start + LEVELS[0][0]:
             self._packing.append((newest, list(newest.cells)))
             newest._matched = {}
-            self._totals = {}
+            self._changed()
             newest = self._newest = Slot(_aligned(now, LEVELS[0][0]))
             self._levels[0].append(newest)
         return newest.cells
@@ -264,7 +271,7 @@ class Ring:
             into = self._slot(level + 1, slot.start)
             into.changed()
         slot.changed()
-        self._totals = {}
+        self._changed()
         moved = 0
         while slot.cells and moved < most:
             key, cell = slot.cells.popitem()
@@ -280,6 +287,11 @@ class Ring:
                     self.size += into.put(key, cell)
                 moved += 1
         return max(1, moved)
+
+    def _changed(self) -> None:
+        """Forget what was added up."""
+        self._totals = {}
+        self._columns = {}
 
     def _slot(self, level: int, time: float) -> Slot:
         """The slot of a level that holds `time`, made if there is none; the newest, as a rule."""
@@ -303,7 +315,7 @@ class Ring:
             slots = self._levels[level]
             if slots and slots[0] is not self._newest:
                 gone = slots.popleft()
-                self._totals = {}
+                self._changed()
                 self.size -= len(gone.cells) + sum(len(c) for c in gone.others.values())
                 self.since = max(self.since, gone.start + LEVELS[level][0])
                 self._dropped += 1
@@ -319,7 +331,7 @@ class Ring:
         watched = max(0.0, min(end, now) - max(begin, self.since))
         if before <= 0:
             # What is recorded in this very moment is part of now.
-            return Stretch(begin, float("inf"), watched)
+            return Stretch(begin, inf, watched)
         return Stretch(begin, end, watched)
 
     def _nearest(self, time: float, now: float) -> float:
@@ -361,6 +373,23 @@ class Ring:
             return [closed, *newest.parts(question)]
         return [closed]
 
+    def column(self, questions: tuple[Question, ...], begins: float) -> Column:
+        """The closed slots since `begins` or before, a slot once for each question."""
+        known = self._columns.get(questions)
+        if known is None or known.begins > begins:
+            newest = self._newest
+            slots = [slot for slot in self.slots(begins, inf) if slot is not newest]
+            held = [(s.start, s.read(q, settled=True)) for s in slots for q in questions]
+            if len(self._columns) >= _COLUMNS:
+                self._columns = {}
+            known = self._columns[questions] = Column(held, begins)
+        return known
+
+    def growing(self, questions: tuple[Question, ...]) -> tuple[float, list[Cell]]:
+        """When the newest slot begins, and its cells. Not to be written to."""
+        newest = self._newest
+        return newest.start, [cell for q in questions for cell in newest.parts(q)]
+
     def keys(self, wanted: Callable[[Key], bool]) -> set[Key]:
         """The keys there are that are `wanted`."""
         found: set[Key] = set()
@@ -391,7 +420,7 @@ class Ring:
         slot.others[process] = cells
         self.size += len(cells) - len(before)
         slot.changed()
-        self._totals = {}
+        self._changed()
         return True
 
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from firedoor.core import lifecycle
-from firedoor.core.classify import Classification, Observation, classify
+from firedoor.core.classify import PRECEDENCE, Classification, Observation, classify
 from firedoor.core.incident import IN_FORCE, ActionRecord, AlertRecord, IncidentRecord
 from firedoor.core.series import Selector, Shape
 from firedoor.core.severity import Exposure, assess
@@ -49,6 +49,9 @@ _REFRESH: Final = 5.0
 
 _BACK: Final = 3_600.0
 """Seconds looked back on for the first bad decision and for exposure, at the most."""
+
+_SETTLES: Final = 300.0
+"""Seconds after which the class of an incident changes only with a new alert."""
 
 _BLUR: Final = 10.0
 """Seconds around an action whose observations may be of before or after it."""
@@ -429,7 +432,7 @@ class Monitor:
         """Class and severity as they are now; written only where they say something else."""
         if record.recovered_at is not None:
             return record
-        made = self._classified(record, now) if anew or record.incident_class is None else record
+        made = self._reclassified(record, now, anew=anew)
         made = self._assessed(made, now)
         told = (made.incident_class, made.contributing, made.severity, made.evidence)
         if told == (record.incident_class, record.contributing, record.severity, record.evidence):
@@ -458,6 +461,21 @@ class Monitor:
             )
 
         return self._book.update(record.id, edit)
+
+    def _reclassified(self, record: IncidentRecord, now: float, *, anew: bool) -> IncidentRecord:
+        """With its class as it is now: anew with each alert, in between only if it is worse.
+
+        What fires first may be the effect. Its cause shows soon after, often without an alert of
+        its own, as what is done about the first one ends both.
+        """
+        known = record.incident_class
+        if anew or known is None:
+            return self._classified(record, now)
+        if self._book.time() - (record.detected_at or 0.0) > _SETTLES:
+            return record
+        made = self._classified(record, now)
+        worse = PRECEDENCE[: PRECEDENCE.index(known)]
+        return made if made.incident_class in worse else record
 
     def _recovered(self, record: IncidentRecord) -> IncidentRecord:
         """File the alerts that are over. What an action cut off is not over: it cannot be seen."""

@@ -19,6 +19,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from firedoor.core.cells import Cell
+from firedoor.core.column import Column
 from firedoor.core.ring import Question
 from firedoor.core.series import Sample, Selector, Shape
 from firedoor.core.signals import (
@@ -421,6 +422,21 @@ class Signals:
         if len(questions) > 1:
             found.sort(key=_start)
         return found, stretch.seconds
+
+    def columns(
+        self,
+        questions: tuple[Question, ...],
+        seconds: float,
+        now: float,
+        take: Callable[[Column, tuple[float, list[Cell]], float, float], R],
+    ) -> R:
+        """See `windows.Source`."""
+        with self._lock:
+            self._take_in_all()
+            at = now + self._ahead
+            stretch = self._ring.stretch(seconds, at)
+            column = self._ring.column(questions, stretch.begins)
+            return take(column, self._ring.growing(questions), at, stretch.seconds)
 
     def selectors(self, name: str) -> tuple[Selector, ...]:
         """Where a signal has been seen: every journey, route and alias it has observations of.

@@ -238,6 +238,7 @@ class Watch:
                 incident_class=place.alert.declared,
                 since=place.machine.since,
                 breached=place.machine.in_force,
+                nats=place.reading.nats,
                 why=place.alert.why,
             )
             for place in tuple(self._places.values())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn, Protocol, TypeVar
 
 from firedoor.core.cells import MICRO, Cell
+from firedoor.core.column import Column, Part, plus
 from firedoor.core.quantiles import add_counts, quantile, share_above, sums
 from firedoor.core.ring import Question, width_at
 from firedoor.core.series import Sample, Selector, Shape
@@ -44,6 +46,21 @@ class Source(Protocol):
         """
         ...
 
+    def columns(
+        self,
+        questions: tuple[Question, ...],
+        seconds: float,
+        now: float,
+        take: Callable[[Column, tuple[float, list[Cell]], float, float], R],
+    ) -> R:
+        """What `take` makes of the last `seconds`, as running sums.
+
+        It is given the closed slots; when the newest one begins, and its cells; `now`, on the
+        clock of the slots; how many of the seconds were watched. Nothing is recorded while it
+        runs.
+        """
+        ...
+
 
 _NESTED = "nested"
 
@@ -64,6 +81,12 @@ def question_of(signal: Signal, selector: Selector, *, apart: bool | None = None
     return Question(kinds, selector, apart)
 
 
+@functools.lru_cache(maxsize=256)
+def _ages(windows: tuple[float, ...]) -> tuple[float, ...]:
+    """How old a slot of each window may be: half of one that has begun before is as near."""
+    return tuple(seconds + width_at(seconds) / 2 for seconds in windows)
+
+
 class Reader:
     """A `firedoor.core.series.Series` over slots."""
 
@@ -75,11 +98,12 @@ class Reader:
         self.signal = signal
         self.selector = selector
         self._source = source
+        self._questions: tuple[Question, ...]
         if signal.kind == OBSERVED:
-            self._questions = [question_of(signal, selector)]
+            self._questions = (question_of(signal, selector),)
         else:
             both = (False,) if plain else (False, True)
-            self._questions = [question_of(signal, selector, apart=apart) for apart in both]
+            self._questions = tuple(question_of(signal, selector, apart=apart) for apart in both)
         kinds = self._questions[0].kinds
         requests = kinds is not None and REQUEST in kinds
         self._counted = Lane.REQUESTS if requests else Lane.CALLS
@@ -173,53 +197,72 @@ class Reader:
         self, windows: Sequence[float], now: float, *, above: float | None = None
     ) -> list[Sample]:
         """See `firedoor.core.series.Series`."""
-        count = self._counter(above)
-        slots, watched = self._source.slots(self._questions, windows[-1], now)
-        found = []
-        size, total, squares = 0, 0.0, 0.0
-        place = len(slots) - 1
-        for seconds in windows:
-            bound = now - seconds - width_at(seconds) / 2
-            while place >= 0 and slots[place][0] > bound:
-                n, part, square = count(slots[place][1])
-                size += n
-                total += part
-                squares += square
-                place -= 1
-            value = total / size if size else None
-            found.append(Sample(size, total, squares, value, min(seconds, watched)))
-        return found
-
-    def _counter(self, above: float | None) -> Callable[[Cell], tuple[int, float, float]]:
-        """What a slot adds to a sample: observations, sum, squares."""
         signal = self.signal
-        if signal.shape is Shape.QUANTILE:
-            if above is None:
-                raise ValueError(f"{signal.name} is a quantile: give above=")
-            figure = signal.figure
-
-            def shares(cell: Cell) -> tuple[int, float, float]:
-                held = cell.bins.get(figure)
-                if held is None:
-                    return 0, 0.0, 0.0
-                size, hits = share_above(held, above)
-                return size, float(hits), float(hits)
-
-            return shares
-        if above is not None:
+        if signal.shape is Shape.QUANTILE and above is None:
+            raise ValueError(f"{signal.name} is a quantile: give above=")
+        if signal.shape is not Shape.QUANTILE and above is not None:
             self._no_distribution()
-        if signal.shape is Shape.RATE and signal.hits is not None and signal.base is not None:
-            hit, base = signal.hits, signal.base
+        hit, base = signal.hits, signal.base
 
-            def rates(cell: Cell) -> tuple[int, float, float]:
-                tally = cell.tally
-                if not tally:
-                    return 0, 0.0, 0.0
-                hits = float(lane(tally, hit))
-                return lane(tally, base), hits, hits
+        def take(
+            column: Column, growing: tuple[float, list[Cell]], at: float, watched: float
+        ) -> list[Sample]:
+            newest, cells = growing
+            bounds = [at - age for age in _ages(tuple(windows))]
+            if signal.shape is Shape.RATE and hit is not None and base is not None:
+                tallies = column.tallies()
+                tally = sum(cell.tally for cell in cells)
+                found = []
+                for bound in bounds:
+                    whole = tallies[column.after(bound)] + (tally if newest > bound else 0)
+                    hits = float(lane(whole, hit))
+                    found.append((lane(whole, base), hits, hits))
+            else:
+                found = self._runs(column, newest, cells, bounds, above)
+            return [
+                Sample(size, total, squares, total / size if size else None, min(s, watched))
+                for s, (size, total, squares) in zip(windows, found, strict=True)
+            ]
 
-            return rates
-        return lambda cell: self._sums((cell,))
+        return self._source.columns(self._questions, windows[-1], now, take)
+
+    def _runs(
+        self,
+        column: Column,
+        newest: float,
+        cells: Sequence[Cell],
+        bounds: Sequence[float],
+        above: float | None,
+    ) -> list[tuple[int, float, float]]:
+        """What has been observed since each of `bounds`: how many, their sum, their squares."""
+        figure = self.signal.figure
+        scale = MICRO
+
+        def sums_of(cell: Cell) -> Part:
+            held = cell.sums.get(figure)
+            return (0, 0, 0) if held is None else (held[0], held[1], held[2])
+
+        def shares(cell: Cell) -> Part:
+            held = cell.bins.get(figure)
+            if held is None or above is None:
+                return 0, 0, 0
+            size, hits = share_above(held, above)
+            return size, hits, hits
+
+        count = sums_of
+        if above is not None:
+            count, scale = shares, 1
+        parts = column.parts((figure, above), count)
+        growing = (0, 0, 0)
+        for cell in cells:
+            growing = plus(growing, count(cell))
+        found = []
+        for bound in bounds:
+            size, total, squares = parts[column.after(bound)]
+            if newest > bound:
+                size, total, squares = plus(growing, (size, total, squares))
+            found.append((size, total / scale, squares / scale**2))
+        return found
 
     def _no_distribution(self) -> NoReturn:
         raise ValueError(
