@@ -4,8 +4,11 @@ import json
 import threading
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from firedoor.core.causes import FALLING, SPEAKS
+from firedoor.core.ring import width_at
 from firedoor.core.series import Sample, Selector, Shape
 from firedoor.core.signals import CATALOGUE
 from firedoor.errors import ConfigurationError
@@ -640,3 +643,43 @@ def answering(door, usage=None):
         }  # fmt: skip
 
     return answer
+
+
+WINDOWS = (10.0, 45.0, 300.0, 3_600.0, 21_600.0)
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0.0, 4_000.0), st.sampled_from(["refused", "answer", "score", "other"])
+        ),
+        max_size=40,
+    )
+)
+def test_windows_of_all_lengths_hold_what_their_slots_hold(steps):
+    """However often they were read before: what was added up is of slots that have not changed."""
+    told = Told()
+    shapes = [("refusal_rate", None), ("groundedness", None), ("latency_p95", 1.5)]
+    for seconds, what in steps:
+        told.clock.advance(seconds)
+        if what == "score":
+            told.signals.observe("groundedness", 0.7)
+        elif what == "other":
+            far = Signals(told.clock.now, lambda: told.clock.time_ns() / 1e9, on_fault=print)
+            far.record(refused())
+            told.signals.absorb("far", far.export())
+        else:
+            told(refused() if what == "refused" else chat(latency_s=2.0))
+        now = told.clock.now()
+        for name, above in shapes:
+            series = told.signals.series(name)
+            found = series.nested(WINDOWS, now, above=above)
+            slots = series.slots(WINDOWS[-1], now)
+            for window, sample in zip(WINDOWS, found, strict=True):
+                recent = [c for at, c in slots if at > now - window - width_at(window) / 2 + 1e-6]
+                parts = [series._sample([[cell]], 0.0) for cell in recent]
+                assert sample.size == sum(part.size for part in parts)
+                if above is None:
+                    assert sample.total == pytest.approx(sum(part.total for part in parts))
+    assert told.faults == []
