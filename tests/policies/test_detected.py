@@ -124,6 +124,31 @@ def test_held_text_is_let_go_by_the_plain_words_that_follow():
     assert shown.startswith("12the order")
 
 
+@pytest.mark.parametrize(
+    "odd",
+    ["a-b ", "1 ", "x" * 16 + " ", "double  space ", "naïve — ", "１２ ", "no-end"],
+)
+def test_what_is_no_plain_word_holds_and_plain_words_after_it_let_go(odd):
+    """However much of it there is, and whatever it is made of."""
+    stream = StreamFilter(BOTH)
+    text = "It was " + odd * 300 + "\tthen " + " ".join(PROSE * 2) + " "
+    shown = [stream.feed(text) + stream.drain(), stream.finish()]
+    assert "".join(shown) == text
+    assert shown[0].endswith("thank you ")
+
+
+def test_a_long_word_is_no_plain_word_wherever_it_is_cut():
+    """A token may be made of letters alone; nothing of one is shown while it may go on."""
+    secret = "Bearer " + "abcdefghij" * 3 + "1"
+    for position in range(len(secret)):
+        stream = StreamFilter(BOTH)
+        text = " ".join(PROSE) + " " + secret[:position]
+        shown = stream.feed(text) + stream.drain()
+        shown += stream.feed(secret[position:] + " ") + stream.finish()
+        assert "abcdef" not in shown
+        assert shown == BOTH.screen(" ".join(PROSE) + " " + secret + " ", "output").text
+
+
 def test_markers_are_the_redactors_own():
     """Kind and keyed token: the same value can be joined with what is logged."""
     chain = Chain([PersonalData(on="input", action="redact")], redactor=REDACTOR)

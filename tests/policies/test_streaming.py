@@ -399,6 +399,18 @@ def test_watchers_alone_delay_nothing_however_long_the_stream():
     assert all(stream.feed("word ") == "word " for _ in range(500))
 
 
+@given(cut(st.text("ab1 ", max_size=6000)))
+@settings(max_examples=30, deadline=None)
+def test_watchers_alone_see_what_they_would_see_of_the_whole(case):
+    """Text that was shown before it was looked at is looked at all the same."""
+    text, pieces = case
+    chain = Chain([Regex(r"\ba{2,3}b", on="output", action="flag")])
+    stream = StreamFilter(chain)
+    assert [stream.feed(piece) for piece in pieces] == pieces
+    assert stream.finish() == ""
+    assert stream.verdicts == chain.screen(text, "output").verdicts
+
+
 def test_shadowed_whole_text_policy_delays_nothing():
     """It reads along and is asked at the end."""
     stream = StreamFilter(Chain([policy(on="output", shadow=True, name="no")(lambda text: False)]))
@@ -454,6 +466,17 @@ def test_failure_in_mid_stream(on_error, shown, blocked):
     assert verdict.status == "errored"
     assert "RuntimeError" in verdict.reason
     assert "secret" not in verdict.reason
+
+
+def test_watcher_that_fails_ends_the_stream_for_good():
+    """If it is to block when it cannot judge: also where pieces are shown as they come."""
+    stream = StreamFilter(Chain([Broken(on="output", action="flag", on_error="block")]))
+    pieces = ["a" * 3000, "x" * 3000, "a" * 3000, "a" * 3000]
+    shown = [stream.feed(piece) for piece in pieces]
+    assert shown[0] == pieces[0]
+    assert shown[2:] == ["", ""]
+    assert stream.blocked
+    assert stream.drain() + stream.finish() == ""
 
 
 def test_scan_over_its_time_budget():

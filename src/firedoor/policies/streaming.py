@@ -4,7 +4,8 @@ A stream is a pipeline with one stage per policy, each fed with what the one bef
 
 * A policy that finds spans holds back only text that may still become a finding (`advance`).
 * A policy that judges a whole text holds everything until the end.
-* A policy that changes nothing (`flag`, `allow`, shadow) holds nothing back: it reads along.
+* A policy that changes nothing (`flag`, `allow`, shadow) holds nothing back: it reads along. If
+  all are such, every piece is shown as it comes, and looked at with those that follow.
 
 Every stage answers the same however its text was cut, hence so does the pipeline. A block ends the
 stream before the finding: text that came before it and is settled for every other policy is still
@@ -55,6 +56,20 @@ class StreamFilter:
         blocked_by: The gate that ended the stream, or None.
     """
 
+    __slots__ = (
+        "_chain",
+        "_context",
+        "_ended",
+        "_holding",
+        "_links",
+        "_pending",
+        "_raw",
+        "_room",
+        "_seen",
+        "_steps",
+        "blocked_by",
+    )
+
     def __init__(
         self,
         chain: Chain,
@@ -69,7 +84,6 @@ class StreamFilter:
         self._steps = plan.steps
         self._context = Context(plan.stage, plan.strictness, "", context)
         self._pending: list[str] = []
-        self._collect = self._pending.append
         self._room = 0
         self._seen = 0
         self._ended = False
@@ -110,11 +124,13 @@ class StreamFilter:
 
     def feed(self, delta: str) -> str:
         """Take the next piece; what can be shown now, which may be empty. Empty after a block."""
-        self._collect(delta)
-        self._room -= len(delta)
-        if self._room >= 0:
-            return ""
-        return self.drain()
+        # Most pieces come no further: three steps, each of a kind that CPython has a short way for.
+        self._pending.append(delta)
+        self._room = room = self._room - len(delta)
+        if room >= 0:
+            return "" if self._holding else delta
+        shown = self._scan()
+        return shown if self._holding or self._ended else delta
 
     def drain(self) -> str:
         """All that can be shown now, without collecting more.
@@ -122,6 +138,11 @@ class StreamFilter:
         For a reader who has waited long enough. Calling it for every piece gives up the bound on
         the work.
         """
+        shown = self._scan()
+        return shown if self._holding else ""
+
+    def _scan(self) -> str:
+        """Put what was collected through the links; what comes out."""
         text = "".join(self._pending)
         self._pending.clear()
         self._room = 0
@@ -136,8 +157,12 @@ class StreamFilter:
             if link.blocked:
                 return self._cut(index, text)
             held = max(held, link.held)
-        room = min(self._seen >> _DELAY_SHIFT, _MOST_DELAY) if self._holding else 0
-        self._room = max(room, held >> 1) if held > _CHEAP else room
+        if not self._holding:
+            self._room = _MOST_DELAY  # of the scan, not of the text: that was shown as it came
+        else:
+            self._room = min(self._seen >> _DELAY_SHIFT, _MOST_DELAY)
+            if held > _CHEAP:
+                self._room = max(self._room, held >> 1)
         return text
 
     def finish(self) -> str:
