@@ -386,6 +386,31 @@ class TestStreams:
         assert seen.decisions[0].outcome == "blocked"
         assert len(seen.decisions) == 1
 
+    async def test_async_policies_judge_the_stream_of_an_async_generator(self, door, seen):
+        """They need the whole: nothing is shown before its end, and then all of it or nothing."""
+
+        @door.policy(on="output")
+        async def no_names(text: str) -> bool | str:
+            await asyncio.sleep(0)
+            return text.replace("zeta", "<name>") if "zeta" in text else "order" not in text
+
+        @door.llm("answer", policies=[no_names, Regex("page", on="output", action="redact")])
+        async def answer(question):
+            for piece in question.split("|"):
+                yield piece
+
+        assert "".join([piece async for piece in answer("the ze|ta| pa|ge")]) == (
+            "the <name> <regex>"
+        )
+        shown = []
+        with pytest.raises(fd.PolicyBlocked) as denied:
+            async for piece in answer("my or|der"):
+                shown.append(piece)
+        assert not shown
+        assert denied.value.ran
+        assert [d.outcome for d in seen.decisions] == ["degraded", "blocked"]
+        assert [v.status for v in seen.decisions[0].verdicts] == ["redacted", "redacted"]
+
     async def test_async_streams_of_an_sdk(self, door, provider, seen):
         client = provider.async_anthropic()
         provider.script(Reply(f"Write to {MAIL} today."))
