@@ -11,11 +11,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from types import MemberDescriptorType
-from typing import Any
+from typing import Any, TypeAlias
 
 from firedoor.extraction.fields import count, field, items, path, text
 
-__all__ = ["lane_of", "map_texts", "replace_text", "text_of"]
+__all__ = ["Way", "lane_of", "map_texts", "replace_text", "text_of", "way_to"]
+
+Way: TypeAlias = tuple[str | int, ...]
+"""The fields and places that lead from a chunk to a text."""
 
 _TEXTS = frozenset({"content", "text", "refusal", "output_text", "snapshot", "delta"})
 _WAYS = frozenset(
@@ -43,8 +46,8 @@ _DEEPEST = 50
 _PARTS = 1000
 
 
-def text_of(chunk: Any) -> str | None:
-    """The text a chunk of a stream adds for the user, or None.
+def text_of(chunk: Any, way: Way | None = None) -> str | None:
+    """The text a chunk of a stream adds for the user, or None. `way`: `way_to(chunk)`, if known.
 
     Answer and refusal alike; not tool arguments, not hidden reasoning. Events that repeat what
     earlier ones said (`response.output_text.done`, snapshots, the final response) add nothing:
@@ -52,18 +55,20 @@ def text_of(chunk: Any) -> str | None:
     """
     if type(chunk) is str:
         return chunk or None
-    for key in _way(chunk):
+    for key in way_to(chunk) if way is None else way:
         chunk = chunk[key] if type(key) is int else field(chunk, str(key))
     return text(chunk)
 
 
-def lane_of(chunk: Any) -> int:
+def lane_of(chunk: Any, way: Way | None = None) -> int:
     """Which of several texts written at once a chunk adds to; 0 where there is one.
 
     The choice of a chat completion (`n` > 1 comes interleaved), the part of a response, the block
     of a message. A filter that looks across chunks needs a window for each.
     """
-    way = _way(chunk)
+    if type(chunk) is str:
+        return 0
+    way = way_to(chunk) if way is None else way
     if len(way) > 2 and type(way[1]) is int:
         return count(field(field(chunk, "choices")[way[1]], "index")) or 0
     output, part = count(field(chunk, "output_index")), count(field(chunk, "content_index"))
@@ -72,15 +77,15 @@ def lane_of(chunk: Any) -> int:
     return count(field(chunk, "index")) or 0
 
 
-def replace_text(chunk: Any, replacement: str) -> Any:
+def replace_text(chunk: Any, replacement: str, way: Way | None = None) -> Any:
     """An equal chunk whose added text is `replacement`; the same object where it adds none."""
     if type(chunk) is str:
         return replacement
-    way = _way(chunk)
+    way = way_to(chunk) if way is None else way
     return _with(chunk, way, replacement) if way else chunk
 
 
-def _way(chunk: Any) -> tuple[str | int, ...]:
+def way_to(chunk: Any) -> Way:
     """The fields and places that lead to the text a chunk adds; empty where it adds none."""
     for place, choice in enumerate(items(field(chunk, "choices"))):
         delta = field(choice, "delta")
@@ -101,7 +106,7 @@ def _way(chunk: Any) -> tuple[str | int, ...]:
     return ()
 
 
-def _with(value: Any, way: tuple[str | int, ...], replacement: str) -> Any:
+def _with(value: Any, way: Way, replacement: str) -> Any:
     if not way:
         return replacement
     key, rest = way[0], way[1:]

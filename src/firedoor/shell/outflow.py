@@ -10,11 +10,13 @@ from typing import Any
 
 from firedoor.errors import PolicyBlocked
 from firedoor.extraction import map_texts, replace_text, text_of
-from firedoor.extraction.rewrite import lane_of
+from firedoor.extraction.rewrite import Way, lane_of, way_to
 from firedoor.policies import Chain, Stage, StreamFilter, Strictness
 from firedoor.types import Verdict
 
 __all__ = ["Outflow"]
+
+_STRAIGHT: Way = ()
 
 
 class Outflow:
@@ -36,10 +38,12 @@ class Outflow:
         Raises:
             PolicyBlocked: If a policy ends the stream; nothing of what it found was let out.
         """
-        text = text_of(chunk)
+        # A chunk is looked through once: its text, its lane and its copy are found the same way.
+        way = _STRAIGHT if type(chunk) is str else way_to(chunk)
+        text = text_of(chunk, way)
         if text is None:
             return [map_texts(chunk, self._whole)]
-        lane = lane_of(chunk)
+        lane = lane_of(chunk, way)
         window = self._filters.get(lane)
         if window is None:
             window = self._filters[lane] = StreamFilter(
@@ -53,7 +57,7 @@ class Outflow:
             return [chunk]
         if isinstance(chunk, str):
             return [out] if out else []
-        return [replace_text(chunk, out)]
+        return [replace_text(chunk, out, way)]
 
     def end(self) -> list[Any]:
         """What was still held back, when the stream has ended.
