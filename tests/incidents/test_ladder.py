@@ -69,6 +69,20 @@ class TestEscalation:
         assert incident.recovered_at is not None
         assert incident.state is fd.IncidentState.STABILISED
 
+    def test_of_alerts_that_fire_together_the_one_that_leads_acts_first(self, app):
+        """What is done about an effect is not begun before what is done about the cause."""
+        effect = refusals(name="effect", first_action=actions.SwitchAlias("gpt-5", "gpt-5-mini"))
+        cause = refusals(
+            name="cause",
+            incident_class="safety_violation",
+            first_action=actions.RaiseMinimumTier("llm:answer", 1),
+        )
+        app.door.watch([effect])
+        incident = broken(app, cause, models=("gpt-5",))
+        assert incident.incident_class is fd.IncidentClass.SAFETY_VIOLATION
+        assert [a.name for a in incident.alerts] == ["effect", "cause"]
+        assert states(incident) == [("raise_minimum_tier", "applied")]
+
     def test_what_comes_back_after_its_time_is_held_again(self, app):
         incident = broken(app, refusals(first_action=actions.SafeMode(ttl="20m")))
         app.serve(2_400)

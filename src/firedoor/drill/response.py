@@ -6,6 +6,7 @@ their times are shorter, as a drill cannot wait for the five minutes that a past
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 import time
@@ -28,8 +29,9 @@ AT_ONCE = 4
 PAUSE = 0.1
 """Seconds between two crowds of users: traffic, not a load test."""
 
-WARM_UP = 12.0
-"""Seconds of healthy traffic: what is usual must be known, and signals keep time by ten seconds."""
+WARM_UP = 20.0
+"""Seconds of healthy traffic: what is usual must be known, and signals keep time by ten seconds. A
+past of less than two of those has as much of the fault in it as of what was before."""
 
 DETECTED_WITHIN = 60.0
 """Seconds in which an incident must be contained."""
@@ -39,6 +41,8 @@ CALM_WITHIN = 90.0
 
 VERIFY = 30.0
 """Seconds within which an action must have helped."""
+
+_IN_FORCE = frozenset({fd.ActionState.APPLIED, fd.ActionState.VERIFIED, fd.ActionState.FAILED})
 
 WINDOW = 60.0
 """Seconds of the longest window that is compared with the past. An incident may close after three
@@ -235,9 +239,7 @@ class Responding:
     def calm(self, incident: fd.Incident) -> None:
         """The fault ends; an operator takes back what was done. Users ask on, behind the scenes."""
         self.relent()
-        for action in incident.actions:
-            if action.state in {"applied", "verified"}:
-                incident.revert(action.id, actor="drill", reason="the fault is gone")
+        self._take_back(incident)
         self._calming = threading.Thread(target=self._until_calm, args=(incident,), daemon=True)
         self._calming.start()
 
@@ -245,6 +247,14 @@ class Responding:
         ends = time.monotonic() + CALM_WITHIN
         while time.monotonic() < ends and incident.state != fd.IncidentState.STABILISED:
             self.crowd()
+            self._take_back(incident)  # what an alert did that was slower than the operator
+
+    @staticmethod
+    def _take_back(incident: fd.Incident) -> None:
+        for action in incident.actions:
+            if action.state in _IN_FORCE and action.wanted is None:
+                with contextlib.suppress(fd.LifecycleError):  # it has just ended by itself
+                    incident.revert(action.id, actor="drill", reason="the fault is gone")
 
     def join(self) -> None:
         """Wait until the signals are back, or too long."""

@@ -82,7 +82,7 @@ class Responder:
             sight = next((s for s in sights if s.name == action.alert), None)
             self._attend(record, action, sight)
         record = self._book.record(record.id)
-        for sight in sights:
+        for sight in sorted(sights, key=lambda s: not _leads(s, record)):  # the cause first
             if sight.record.recovered_at is None and sight.alert is not None:
                 self._climb(record, sight, sights)
                 record = self._book.record(record.id)
@@ -431,6 +431,11 @@ class _ElsewhereError(Exception):
 
 
 _INTERRUPTED = "interrupted"
+
+
+def _leads(sight: Sight, record: IncidentRecord) -> bool:
+    """Whether an alert speaks for what the incident is, and not for an effect of it."""
+    return sight.alert is not None and sight.alert.speaks_for is record.incident_class
 
 
 def _adopted(entry: ActionRecord, action: Action, switch: Switch) -> ActionRecord:
