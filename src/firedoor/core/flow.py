@@ -131,24 +131,28 @@ class CallFlow:
 
     def next(self, now: float) -> Step:
         """What to do at `now`. Asking twice without saying how it went starts a new attempt."""
-        stop = self.over(now)
-        if stop is not None:
-            return stop
-        index = self._index
-        tier = self._tiers[index]
         left = None
-        if self._deadline is not None:
-            left = self._deadline - now
-            if left <= 0:
-                index = self._index = len(self._tiers) - 1
-                tier = self._tiers[index]
+        if self._deadline is not None or self._stop is not None:
+            stop = self.over(now)
+            if stop is not None:
+                return stop
+            left = None if self._deadline is None else self._deadline - now
+            if left is not None and left <= 0:
+                self._index = len(self._tiers) - 1
+        index = self._index
+        if index >= len(self._tiers):
+            return _EXHAUSTED
+        tier = self._tiers[index]
         if isinstance(tier, Canned):
             return Serve(index, tier)
         if self._pause:
             seconds, self._pause = self._pause, 0.0
             return Pause(seconds)
         self._attempts_here += 1
-        return self._try(index, tier, left)
+        number = self._numbered = self._numbered + 1
+        if left is None:
+            return Try(index, tier, number, tier.timeout, tier.first_token)
+        return _timed(index, tier, number, left)
 
     def beside(self, index: int, now: float) -> Try | None:
         """One more attempt beside the one that runs, on its tier or a later one.
@@ -159,19 +163,16 @@ class CallFlow:
         if self._stop is not None or index >= len(self._tiers) or (left is not None and left <= 0):
             return None
         tier = self._tiers[index]
-        return None if isinstance(tier, Canned) else self._try(index, tier, left, True)
+        if isinstance(tier, Canned):
+            return None
+        number = self._numbered = self._numbered + 1
+        if left is None:
+            return Try(index, tier, number, tier.timeout, tier.first_token, True)
+        return _timed(index, tier, number, left, extra=True)
 
     def ran(self, step: Try) -> None:
         """An extra attempt was let run."""
         self._reached = max(self._reached, step.index)
-
-    def _try(self, index: int, tier: Tier, left: float | None, extra: bool = False) -> Try:  # noqa: FBT001, FBT002
-        number = self._numbered = self._numbered + 1
-        if left is None:
-            return Try(index, tier, number, tier.timeout, tier.first_token, extra)
-        return Try(
-            index, tier, number, _least(tier.timeout, left), _least(tier.first_token, left), extra
-        )
 
     def over(self, now: float) -> Stop | None:
         """Why nothing more would happen at `now`; None if there is something to do."""
@@ -206,8 +207,8 @@ class CallFlow:
             and self._attempts_here < tier.attempts
         )
 
-    def failed(self, failure: Failure, now: float, *, retry_in: float | None = None) -> None:
-        """The attempt failed.
+    def failed(self, failure: Failure, now: float, *, retry_in: float | None = None) -> bool:
+        """The attempt failed; whether there is something else to do.
 
         Args:
             failure: How.
@@ -215,17 +216,19 @@ class CallFlow:
             retry_in: Seconds to wait for another try on the same tier; None: no retry is granted.
         """
         if self._stop is not None:
-            return
+            return False
         if failure.fault is not _TARGET and not failure.overflow:
             self._stop = Stop("fault")
-        elif (
+            return False
+        if (
             retry_in is not None
             and self.may_retry(failure)
             and (self._deadline is None or now + retry_in < self._deadline)
         ):
             self._pause = retry_in
-        else:
-            self._descend()
+            return True
+        self._descend()
+        return self.over(now) is None
 
     def committed(self) -> None:
         """The user has seen content of this attempt: whatever happens now, nothing is retried."""
@@ -236,6 +239,13 @@ class CallFlow:
         self._index = self._reached = (max(index, self._reached)) + 1
         self._attempts_here = 0
         self._pause = 0.0
+
+
+def _timed(index: int, tier: Tier, number: int, left: float, *, extra: bool = False) -> Try:
+    """An attempt that gets no more time than is left."""
+    return Try(
+        index, tier, number, _least(tier.timeout, left), _least(tier.first_token, left), extra
+    )
 
 
 def _least(limit: float | None, left: float) -> float:

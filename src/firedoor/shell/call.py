@@ -472,14 +472,16 @@ class Call:
                 self.route.screens.drop(self)  # type: ignore[union-attr]
             except Exception as error:
                 runtime.internal("policies", error)
-        if self.purse is not None or record.usage is not None:
+        ladder = self.ladder
+        if self.purse is not None or (
+            record.usage is not None and (ladder is None or ladder.priced)
+        ):
             close(self)
         if self.found:
             record.redactions = self.found
         if record.verdicts and record.outcome is _ANSWERED and _altered(record.verdicts):
             record.outcome = _DEGRADED
             record.degraded = True
-        ladder = self.ladder
         if ladder is not None:
             record.attempts = tuple(ladder.ledger)
             if record.tier > 0 and record.outcome in _REPLIES:

@@ -44,6 +44,8 @@ class Ladder:
         ledger: One record per attempt and per tier skipped, in order.
         queues: A limiter may have to be waited for.
         costs: What each attempt cost in US dollars, and how far that can be trusted.
+        priced: The cost of one of them is known.
+        expects_late: An attempt may still answer after the call has ended.
     """
 
     __slots__ = (
@@ -56,7 +58,9 @@ class Ladder:
         "deadline",
         "denied",
         "error",
+        "expects_late",
         "ledger",
+        "priced",
         "queues",
         "served",
         "standing",
@@ -69,6 +73,7 @@ class Ladder:
         self._plan = plan
         self.deadline = deadline
         self.queues = plan.limiter
+        self.expects_late = plan.late
         first = 0
         if switched is not None:
             # Safe mode goes straight to the canned tier; a route without one was refused before.
@@ -82,6 +87,7 @@ class Ladder:
         self.standing = False
         self.ledger: list[AttemptRecord] = []
         self.costs: list[Cost] = []
+        self.priced = False
         self._beaten: list[tuple[Attempt, int]] = []
 
     def climb(self) -> Attempt | Pause | None:
@@ -153,8 +159,10 @@ class Ladder:
         call = self._call
         record = call.record
         record.tier = attempt.tier
-        if attempt.model is not None:
-            record.model = attempt.clean_model = call.cleaned(attempt.model)
+        model = attempt.model
+        if model is not None:
+            known = call.route.clean_names.get(model)
+            record.model = attempt.clean_model = call.cleaned(model) if known is None else known
 
     def _too_late(self, now: float) -> DeadlineExceeded:
         late = now - (now if self.deadline is None else self.deadline)
@@ -212,11 +220,6 @@ class Ladder:
     def won(self, attempt: Attempt) -> None:
         """Of several attempts, this is the one that goes on."""
         self._runs(attempt)
-
-    @property
-    def expects_late(self) -> bool:
-        """Whether an attempt may still answer after the call has ended."""
-        return self._plan.enforced or self._plan.hedge is not None
 
     def late(self, attempt: Attempt, value: Any) -> None:
         """An attempt that was given up has answered after all: what it used is paid for."""
@@ -305,8 +308,7 @@ class Ladder:
             and self._call.runtime.retries.take(now)
         ):
             retry_in = delay_before(self._flow.here, retry_after(error), wait=self._plan.wait)
-        self._flow.failed(failure, now, retry_in=retry_in)
-        return self._flow.over(now) is None
+        return self._flow.failed(failure, now, retry_in=retry_in)
 
     def switched_off(self, attempt: Attempt, ending: Ending) -> bool:
         """A switch ended the attempt before anything was shown; whether a safe response is there.
@@ -345,13 +347,17 @@ class Ladder:
                 cost = charge(call, attempt, usage, well=ending is None, error=error)
             except Exception as fault:
                 call.runtime.internal("budget", fault)
+            if cost[0] is not None:
+                self.priced = True
+        self.costs.append(cost)
         began = attempt.began
         took = now - began
-        self.costs.append(cost)
-        attempt.line = len(self.ledger)
+        ledger = self.ledger
+        attempt.line = len(ledger)
         outcome, blame, error_type = _WELL if ending is None else ending[:3]
+        limited = attempt.timeout is not None or attempt.first_token_within is not None
         # The fields in their order: by name they cost four times as much.
-        self.ledger.append(
+        ledger.append(
             _record(
                 AttemptRecord,
                 (
@@ -366,7 +372,7 @@ class Ladder:
                     blame,
                     None,
                     began - call.started,
-                    _overrun(attempt, took) if attempt.limited else None,
+                    _overrun(attempt, took) if limited else None,
                 ),
             )
         )
@@ -385,6 +391,7 @@ class Ladder:
             usd = self.ledger[line].cost_usd
             if usd is None:
                 self.costs[at] = usd, _ = cost_of(self._call, attempt.model, least)
+                self.priced = self.priced or usd is not None
             self.ledger[line] = self.ledger[line]._replace(usage=least, cost_usd=usd)
 
     def tell(self, error: BaseException) -> None:

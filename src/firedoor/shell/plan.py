@@ -40,6 +40,7 @@ class Plan:
         enforced: Sync functions run in worker threads, so that their time limits hold.
         hedge: When to ask once more while the first answer is awaited.
         gated: Whether a gate of a tier has to be asked where no switch is set.
+        late: Whether an attempt may still answer after its call has ended.
     """
 
     tiers: tuple[Tier | Canned, ...]
@@ -51,6 +52,7 @@ class Plan:
     enforced: bool = False
     hedge: Hedge | None = None
     gated: bool = field(init=False)
+    late: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Find out once what every call would ask."""
@@ -59,6 +61,7 @@ class Plan:
             for tier in self.tiers
         )
         object.__setattr__(self, "gated", self.breaker or checked)
+        object.__setattr__(self, "late", self.enforced or self.hedge is not None)
 
     @property
     def alias(self) -> str | None:
