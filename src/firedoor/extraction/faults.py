@@ -103,7 +103,8 @@ def is_plain(error: BaseException) -> bool:
 
     `attribute` and `error_type` answer the same for every such error of the class.
     """
-    return _kind_of(type(error)).says_all_of(error)
+    kind = _kinds.get(type(error))
+    return (_kind_of(type(error)) if kind is None else kind).says_all_of(error)
 
 
 def _fault_of(error: BaseException, kind: _Kind, *, streaming: bool) -> Fault:

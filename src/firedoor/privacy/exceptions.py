@@ -87,33 +87,43 @@ class KnownErrors:
     def find(self, error: BaseException) -> KnownError:
         """What is known of failures like `error`."""
         steps: list[object] = []
-        codes: list[CodeType] = []
         if (
             error.__cause__ is None
             and error.__context__ is None
             and not isinstance(error, BaseExceptionGroup)
         ):
-            _retrace(error, steps, codes)
+            _retrace(error, steps)
         else:
             for one in _related(error):
-                _retrace(one, steps, codes)
+                _retrace(one, steps)
         key = tuple(steps)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            known = self._known[key] = KnownError(_fingerprint(error, self._redactor), codes)
+            known = KnownError(_fingerprint(error, self._redactor), _codes(error))
+            self._known[key] = known
         return known
 
 
-def _retrace(error: BaseException, steps: list[object], codes: list[CodeType]) -> None:
+def _retrace(error: BaseException, steps: list[object]) -> None:
     steps.append(type(error))
     traceback = error.__traceback__
     while traceback is not None:
-        code = traceback.tb_frame.f_code
-        codes.append(code)
-        steps += (id(code), traceback.tb_lasti)
+        steps.append(id(traceback.tb_frame.f_code))
+        steps.append(traceback.tb_lasti)
         traceback = traceback.tb_next
+
+
+def _codes(error: BaseException) -> list[CodeType]:
+    """The code that the tracebacks of `error` and of those it is told with went through."""
+    codes = []
+    for one in _related(error):
+        traceback = one.__traceback__
+        while traceback is not None:
+            codes.append(traceback.tb_frame.f_code)
+            traceback = traceback.tb_next
+    return codes
 
 
 def _fingerprint(error: BaseException, redactor: Redactor) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -68,7 +67,7 @@ class Endings:
             error: The exception.
             streaming: It left while a stream of a model was read.
         """
-        if not isinstance(error, Exception) or isinstance(error, asyncio.CancelledError):
+        if not isinstance(error, Exception):  # a cancelled task's is none
             return _ABANDONED if isinstance(error, GeneratorExit) else LOST
         try:
             known = self._known(error)

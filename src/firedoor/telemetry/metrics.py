@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from opentelemetry.metrics import (
@@ -33,8 +35,8 @@ __all__ = ["Metrics", "make_histogram"]
 
 _LLM = RouteKind.LLM
 _MAX_SERIES = 2000
-_BATCH = 128
-"""Amounts left before somebody takes the lock to sum them up."""
+_BATCH = 64
+"""Calls, or amounts, left before somebody takes the lock to sum them up."""
 _OVERFLOW = "otel.metric.overflow"
 
 _DECISION_KEYS = (names.ROUTE, names.JOURNEY, names.REQUEST_MODEL, names.OUTCOME, names.FAULT, names.ERROR_TYPE)  # fmt: skip
@@ -87,14 +89,11 @@ class Metrics:
         def total(metric: MetricName, *keys: str) -> Total:
             return totals.get(meter, schema, metric, keys)
 
-        self._decisions = total(names.DECISIONS, *_DECISION_KEYS)
+        self._calls = totals.calls(meter, schema)
         self._cost = total(names.COST, *_COST_KEYS)
-        self._attempts = total(
-            names.ATTEMPTS_METRIC, names.ROUTE, names.REQUEST_MODEL, names.OUTCOME
-        )
         self._gates = total(names.GATE_DECISIONS, names.ROUTE, names.GATE_NAME, names.GATE_VERDICT)
-        self._checks = total(names.CHECKS, names.CHECK_NAME, names.CHECK_STATUS)
         self._redactions = total(names.REDACTIONS, names.REDACTION_TYPE)
+        self._checks = total(names.CHECKS, names.CHECK_NAME, names.CHECK_STATUS)
         self._input_total = self._output_total = None
         if convention.input_total is not None and convention.output_total is not None:
             keys = (names.OPERATION, names.PROVIDER, names.REQUEST_MODEL, names.RESPONSE_MODEL, names.TOKEN_MODALITY)  # fmt: skip
@@ -114,13 +113,9 @@ class Metrics:
             common: What it shares with others; None where the instruments are not live.
             ran: Whether anything was asked at all; a call that a gate stopped has no duration.
         """
-        kind = record.kind
-        journey = record.journey
-        model = record.model
-        self._decisions.add(
-            (record.route, journey, model, record.outcome, record.fault, record.error_type), 1
-        )
+        self._calls.add(record)
         if ran and common is not None:
+            kind = record.kind
             series = common.series(record, self._bind)
             if kind is _LLM:
                 series.inference.record(record.latency_s)
@@ -133,15 +128,13 @@ class Metrics:
             else:
                 series.tool.record(record.latency_s)
         if record.cost_usd:
-            self._cost.add((record.route, journey, model), record.cost_usd)
-        for verdict in record.verdicts:
-            self._gates.add((record.route, verdict.gate, verdict.status), 1)
-        for label, count in record.redactions.items():
-            self._redactions.add((label,), count)
-        if len(record.attempts) > 1:
-            route, add = record.route, self._attempts.add
-            for attempt in record.attempts:
-                add((route, attempt.model, attempt.outcome or "skipped"), 1)
+            self._cost.add((record.route, record.journey, record.model), record.cost_usd)
+        if record.verdicts:
+            for verdict in record.verdicts:
+                self._gates.add((record.route, verdict.gate, verdict.status), 1)
+        if record.redactions:
+            for label, count in record.redactions.items():
+                self._redactions.add((label,), count)
 
     def _bind(self, dimensions: Dimensions) -> _CallSeries:
         return _CallSeries(self, dimensions)
@@ -240,16 +233,22 @@ def make_histogram(meter: Meter, metric: MetricName) -> Histogram:
 
 
 class Total:
-    """A sum for each set of attributes, read when metrics are collected."""
+    """A sum for each set of attributes, read when metrics are collected.
 
-    __slots__ = ("_keys", "_left", "_lock", "_sums")
+    Args:
+        keys: The attributes' names.
+        before: Called before the sums are read: it brings what is not summed up yet.
+    """
 
-    def __init__(self, keys: tuple[str, ...]) -> None:
+    __slots__ = ("_before", "_keys", "_left", "_lock", "_sums")
+
+    def __init__(self, keys: tuple[str, ...], before: Callable[[], object] | None = None) -> None:
         self._keys = keys
+        self._before = before
         self._lock = threading.Lock()
         self._sums: dict[tuple[Any, ...], float] = {}
-        # Every call passes here: an append is atomic with and without the GIL, a lock costs more,
-        # and threads queue before it.
+        # Others pass here: an append is atomic with and without the GIL, a lock costs more, and
+        # threads queue before it.
         self._left: list[tuple[tuple[Any, ...], float]] = []
 
     def add(self, values: tuple[Any, ...], amount: float) -> None:
@@ -260,12 +259,22 @@ class Total:
             with self._lock:
                 self._take_in()
 
+    def add_all(self, amounts: Mapping[tuple[Any, ...], float]) -> None:
+        """Add to several sums at once."""
+        if amounts:
+            with self._lock:
+                self._sum_up(amounts.items())
+
     def _take_in(self) -> None:
         """Sum up what was left; the caller holds the lock."""
-        left, sums = self._left, self._sums
+        left = self._left
         batch = left[:]
         del left[: len(batch)]
-        for values, amount in batch:
+        self._sum_up(batch)
+
+    def _sum_up(self, amounts: Iterable[tuple[tuple[Any, ...], float]]) -> None:
+        sums = self._sums
+        for values, amount in amounts:
             if values in sums:
                 sums[values] += amount
             elif len(sums) < _MAX_SERIES:
@@ -275,6 +284,8 @@ class Total:
 
     def observe(self, options: CallbackOptions) -> Iterable[Observation]:  # noqa: ARG002
         """Every sum so far."""
+        if self._before is not None:
+            self._before()
         with self._lock:
             self._take_in()
             rows = list(self._sums.items())
@@ -290,6 +301,57 @@ class Total:
         }
 
 
+_counted_by = attrgetter("route", "journey", "model", "outcome", "fault", "error_type")
+
+
+class _Calls:
+    """How many calls and attempts there were: what every call adds to.
+
+    A call leaves its decision behind; a batch of them is summed up at once.
+    """
+
+    __slots__ = ("_attempts", "_decisions", "_left", "_lock")
+
+    def __init__(self, totals: _Totals, meter: Meter, schema: str) -> None:
+        self._lock = threading.Lock()
+        self._left: list[Decision] = []
+        keys = (names.ROUTE, names.REQUEST_MODEL, names.OUTCOME)
+        get = totals.get
+        self._decisions = get(meter, schema, names.DECISIONS, _DECISION_KEYS, self.take_in)
+        self._attempts = get(meter, schema, names.ATTEMPTS_METRIC, keys, self.take_in)
+
+    def add(self, record: Decision) -> None:
+        """Count a finished call. Never waits: an append is atomic with and without the GIL."""
+        left = self._left
+        left.append(record)
+        if len(left) >= _BATCH and self._lock.acquire(blocking=False):
+            try:
+                self._take_in()
+            finally:
+                self._lock.release()
+
+    def take_in(self) -> None:
+        """Sum up every call so far."""
+        with self._lock:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        left = self._left
+        batch = left[:]
+        del left[: len(batch)]
+        self._decisions.add_all(Counter(map(_counted_by, batch)))
+        self._attempts.add_all(
+            Counter(
+                [
+                    (record.route, attempt.model, attempt.outcome or "skipped")
+                    for record in batch
+                    if len(record.attempts) > 1
+                    for attempt in record.attempts
+                ]
+            )
+        )
+
+
 class _Totals:
     """The sums that go to one meter provider.
 
@@ -297,17 +359,34 @@ class _Totals:
     have the same name.
     """
 
-    __slots__ = ("__weakref__", "_lock", "_made")
+    __slots__ = ("__weakref__", "_calls", "_lock", "_made")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._made: dict[tuple[str, str], Total] = {}
+        self._calls: dict[str, _Calls] = {}
 
-    def get(self, meter: Meter, schema: str, metric: MetricName, keys: tuple[str, ...]) -> Total:
+    def calls(self, meter: Meter, schema: str) -> _Calls:
+        """The sums over calls."""
+        with self._lock:
+            found = self._calls.get(schema)
+            if found is None:
+                found = self._calls[schema] = _Calls(self, meter, schema)
+            return found
+
+    def get(
+        self,
+        meter: Meter,
+        schema: str,
+        metric: MetricName,
+        keys: tuple[str, ...],
+        before: Callable[[], object] | None = None,
+    ) -> Total:
+        """The sum of a name."""
         with self._lock:
             total = self._made.get((schema, metric.name))
             if total is None:
-                total = self._made[schema, metric.name] = Total(keys)
+                total = self._made[schema, metric.name] = Total(keys, before)
                 meter.create_observable_counter(
                     metric.name, [total.observe], metric.unit, metric.description
                 )
