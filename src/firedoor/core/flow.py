@@ -228,15 +228,15 @@ class CallFlow:
             self._pause = retry_in
             return True
         self._descend()
-        return self.over(now) is None
+        return self._index < len(self._tiers) and (self._deadline is None or self.over(now) is None)
 
     def committed(self) -> None:
         """The user has seen content of this attempt: whatever happens now, nothing is retried."""
         self._stop = Stop("committed")
 
     def _descend(self) -> None:
-        index = self._index
-        self._index = self._reached = (max(index, self._reached)) + 1
+        index, reached = self._index, self._reached
+        self._index = self._reached = (max(reached, index)) + 1
         self._attempts_here = 0
         self._pause = 0.0
 

@@ -31,8 +31,9 @@ def quick_chat(value: Any) -> Extract | None:
         usage = held["usage"]
         if type(usage) is not dict:
             usage = usage.__dict__
-        reason = FINISH[choice["finish_reason"]]
-        if type(said) is not str or not said or reason == "content_filter":
+        reason = choice.get("finish_reason")
+        reasons = () if reason is None else _REASONS[reason]
+        if type(said) is not str or not said or reasons == _FILTERED:
             return None
         if not _ODD.isdisjoint(message) and any(message.get(n) is not None for n in _ODD):
             return None
@@ -47,15 +48,19 @@ def quick_chat(value: Any) -> Extract | None:
             if type(details) is not dict:
                 details = details.__dict__
             cached, written = details.get("cached_tokens"), details.get("cache_write_tokens")
+            if not (_counts(cached) and _counts(written)):
+                return None
         details = usage.get("completion_tokens_details")
         if details is not None:
             if type(details) is not dict:
                 details = details.__dict__
             thought = details.get("reasoning_tokens")
-        if not (_counts(cached) and _counts(written) and _counts(thought)):
+            if not _counts(thought):
+                return None
+        model, name = held.get("model"), held.get("id")
+        if model is not None and (type(model) is not str or not model):
             return None
-        model, name = held["model"], held["id"]
-        if type(model) is not str or type(name) is not str or not model or not name:
+        if name is not None and (type(name) is not str or not name):
             return None
     except Exception:
         return None
@@ -64,9 +69,11 @@ def quick_chat(value: Any) -> Extract | None:
         None if type(value) is dict else provider_of(value),
         name,
         Usage(given, made, cached, written, thought),
-        _REASONS.get(reason) or (reason,),
-        text=said,
-        complete=True,
+        reasons,
+        (),
+        None,
+        said,
+        True if reasons else None,
     )
 
 
@@ -77,12 +84,12 @@ def quick_message(value: Any) -> Extract | None:
         (block,) = held["content"]
         block = block.__dict__
         said, usage = block["text"], held["usage"].__dict__
-        reason = FINISH[held["stop_reason"]]
+        reasons = _REASONS[held["stop_reason"]]
         if (
             block["type"] != "text"
             or type(said) is not str
             or not said
-            or reason == "content_filter"
+            or reasons == _FILTERED
             or block.get("parsed_output") is not None
             or usage.get("output_tokens_details") is not None
         ):
@@ -103,14 +110,16 @@ def quick_message(value: Any) -> Extract | None:
         provider_of(value),
         name,
         Usage(given + (read or 0) + (written or 0), made, read, written),
-        _REASONS.get(reason) or (reason,),
+        reasons,
         text=said,
         complete=True,
     )
 
 
 # One tuple for each word, instead of one for each call.
-_REASONS = {word: (word,) for word in FINISH.values()}
+_TUPLES = {word: (word,) for word in FINISH.values()}
+_REASONS = {word: _TUPLES[found] for word, found in FINISH.items()}
+_FILTERED = _TUPLES["content_filter"]
 
 
 def _counts(value: Any) -> bool:

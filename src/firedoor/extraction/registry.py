@@ -86,7 +86,8 @@ class Extractors:
                 return read(value)
             if kind is str:
                 return Extract(text=value or None)
-            return _known(value)
+            quick = quick_chat(value) if kind is dict else None
+            return _known(value) if quick is None else quick
         except Exception as error:
             return Extract(unknown=f"{_name(value)}: {type(error).__name__}")
 
@@ -174,10 +175,6 @@ def _formed(said: dict[str, Any]) -> Extract:
 
 def _known(value: Any) -> Extract:
     kind = type(value)
-    if kind is dict:
-        quick = quick_chat(value)
-        if quick is not None:
-            return quick
     decided = _decided.get(kind)
     if decided is not None:
         quick = _QUICK[decided](value) if decided in _QUICK else None

@@ -86,16 +86,19 @@ class KnownErrors:
 
     def find(self, error: BaseException) -> KnownError:
         """What is known of failures like `error`."""
-        steps: list[object] = []
-        if (
+        single = (
             error.__cause__ is None
             and error.__context__ is None
             and not isinstance(error, BaseExceptionGroup)
-        ):
-            _retrace(error, steps)
-        else:
-            for one in _related(error):
-                _retrace(one, steps)
+        )
+        steps: list[object] = []
+        for one in (error,) if single else _related(error):
+            steps.append(type(one))
+            traceback = one.__traceback__
+            while traceback is not None:
+                steps.append(id(traceback.tb_frame.f_code))
+                steps.append(traceback.tb_lasti)
+                traceback = traceback.tb_next
         key = tuple(steps)
         known = self._known.get(key)
         if known is None:
@@ -104,15 +107,6 @@ class KnownErrors:
             known = KnownError(_fingerprint(error, self._redactor), _codes(error))
             self._known[key] = known
         return known
-
-
-def _retrace(error: BaseException, steps: list[object]) -> None:
-    steps.append(type(error))
-    traceback = error.__traceback__
-    while traceback is not None:
-        steps.append(id(traceback.tb_frame.f_code))
-        steps.append(traceback.tb_lasti)
-        traceback = traceback.tb_next
 
 
 def _codes(error: BaseException) -> list[CodeType]:

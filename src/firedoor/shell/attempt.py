@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from opentelemetry.context import Context
 
 from firedoor.config import Tier
+from firedoor.core.flow import Try
 from firedoor.errors import PolicyBlocked
 from firedoor.records import Decision
 from firedoor.shell.current import attach, get_current
@@ -27,6 +28,8 @@ __all__ = ["NOTHING", "Attempt"]
 
 NOTHING: Any = object()
 """The result of a block that recorded none."""
+
+_ONLY = Try(0, Tier("only"), 1, None, None)
 
 
 class Attempt:
@@ -63,24 +66,16 @@ class Attempt:
         "timeout",
     )
 
-    def __init__(  # noqa: PLR0917 - one is made for every attempt, and keywords cost time
-        self,
-        call: Call,
-        model: str | None,
-        number: int = 1,
-        tier: int = 0,
-        timeout: float | None = None,
-        first_token: float | None = None,
-        idle: float | None = None,
-        began: float = 0.0,
+    def __init__(
+        self, call: Call, model: str | None, step: Try = _ONLY, began: float = 0.0
     ) -> None:
         self._call = call
         self.model: Any = model
-        self.number = number
-        self.tier = tier
-        self.timeout = timeout
-        self.first_token_within = first_token
-        self.idle_within = idle
+        self.number = step.number
+        self.tier = step.index
+        self.timeout = step.timeout
+        self.first_token_within = step.first_token
+        self.idle_within = step.tier.idle
         self.first_token_s: float | None = None
         self.began = began
         self.line: int | None = None
@@ -116,9 +111,14 @@ class Attempt:
         if binding is None:
             return args, kwargs
         if binding.accepts_model:
-            kwargs = binding.with_model(args, kwargs, self.model, replace=call.switched is not None)
+            model = self.model
+            if model is not None and "model" not in kwargs and len(args) <= binding.model_at:
+                kwargs = {**kwargs, "model": model}
+            else:
+                replace = call.switched is not None
+                kwargs = binding.with_model(args, kwargs, model, replace=replace)
         plan = call.route.plan
-        if plan is not None and plan.named:
+        if plan is not None and plan.named and (plan.adapts or binding.accepts_retries):
             if binding.accepts_retries and "max_retries" not in kwargs:
                 kwargs = {**kwargs, "max_retries": 0}  # one layer of retries, and it is ours
             tier = plan.tiers[self.tier]

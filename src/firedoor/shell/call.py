@@ -103,8 +103,8 @@ class Call:
         record = self.record = OpenDecision()
         record.__dict__.update(route.template)
         record.id = record.request_id = new_id()
-        self.started_ns = runtime.time_ns()
-        record.time = self.started_ns / 1e9
+        self.started_ns = started_ns = runtime.time_ns()
+        record.time = started_ns / 1e9
         deadline = None
         if request is not None:
             record.request_id = request.id
@@ -115,14 +115,15 @@ class Call:
             deadline = request.deadline
         alias = route.alias
         if binding is not None and binding.accepts_model:
-            asked = named.get("model", ROUTED)
+            asked = named.get("model", ROUTED) if named else ROUTED
             if isinstance(asked, str) and asked != ROUTED:
                 alias = asked
             elif alias is None:
                 alias = binding.default_model
         self.model = alias
         if alias is not None:
-            record.alias = record.model = self.cleaned(alias)
+            known = route.clean_names.get(alias)
+            record.alias = record.model = self.cleaned(alias) if known is None else known
         board = self.board = runtime.switches.snapshot
         if not board.empty or route.prompt is not None:
             follow_switches(self)
@@ -138,7 +139,7 @@ class Call:
             recorder = runtime.recorder
             # Without a span around it, and nothing that makes them, there is none to be had.
             if SPAN_KEY in previous or recorder.traces:
-                span = self.span = recorder.start_call(record, self.started_ns)
+                span = self.span = recorder.start_call(record, started_ns)
                 identity = span.get_span_context()
                 if identity.is_valid:
                     record.trace_id = f"{identity.trace_id:032x}"

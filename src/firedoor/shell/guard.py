@@ -127,7 +127,7 @@ class Guard:
             binding = bindings[instance is not None] or bind(wrapped, instance)
             if not runtime.enabled:
                 return wrapped(*args, **binding.with_model(args, kwargs, route.alias))
-            named = binding.named(args, kwargs)
+            named = binding.named(args, kwargs) if args else kwargs
             call = Call.open(route, named, binding)
             if call is None:
                 return wrapped(*args, **binding.with_model(args, kwargs, route.alias))
@@ -162,7 +162,7 @@ class Guard:
             binding = bindings[instance is not None] or bind(wrapped, instance)
             if not runtime.enabled:
                 return await wrapped(*args, **binding.with_model(args, kwargs, route.alias))
-            named = binding.named(args, kwargs)
+            named = binding.named(args, kwargs) if args else kwargs
             call = Call.open(route, named, binding)
             if call is None:
                 return await wrapped(*args, **binding.with_model(args, kwargs, route.alias))

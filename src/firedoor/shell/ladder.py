@@ -106,10 +106,11 @@ class Ladder:
             step = self._flow.next(now)
             if not isinstance(step, Try):
                 return self._nothing_to_try(step, now)
-            attempt = self.attempt_of(step, now)
-            if self._plan.gated or not runtime.switches.snapshot.empty:
+            plan = self._plan
+            attempt = Attempt(call, step.tier.model if plan.named else call.model, step, now)
+            if plan.gated or not runtime.switches.snapshot.empty:
                 try:
-                    denied = admit(call, self._plan, attempt)
+                    denied = admit(call, plan, attempt)
                 except Exception as error:
                     # A gate that breaks lets the call through, and is counted.
                     runtime.internal("gates", error)
@@ -137,21 +138,6 @@ class Ladder:
         if self.denied is not None and step.reason != "deadline":
             raise self.denied
         raise self._too_late(now)
-
-    def attempt_of(self, step: Try, now: float) -> Attempt:
-        """The attempt of a step; no gate has been asked."""
-        tier = step.tier
-        call = self._call
-        return Attempt(
-            call,
-            tier.model if self._plan.named else call.model,
-            step.number,
-            step.index,
-            step.timeout,
-            step.first_token,
-            tier.idle,
-            now,
-        )
 
     def _runs(self, attempt: Attempt) -> None:
         """This is the attempt that the call stands and falls with."""
@@ -185,7 +171,8 @@ class Ladder:
             step = self._flow.beside(index, now)
             if step is None:
                 return None
-            attempt = self.attempt_of(step, now)
+            plan = self._plan
+            attempt = Attempt(call, step.tier.model if plan.named else call.model, step, now)
             if admit(call, self._plan, attempt) is None and self._seat_now(attempt, now):
                 if runtime.retries.take(now):
                     self._flow.ran(step)

@@ -41,6 +41,7 @@ class Plan:
         hedge: When to ask once more while the first answer is awaited.
         gated: Whether a gate of a tier has to be asked where no switch is set.
         late: Whether an attempt may still answer after its call has ended.
+        adapts: Whether a tier changes what the function is called with.
     """
 
     tiers: tuple[Tier | Canned, ...]
@@ -53,6 +54,7 @@ class Plan:
     hedge: Hedge | None = None
     gated: bool = field(init=False)
     late: bool = field(init=False)
+    adapts: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Find out once what every call would ask."""
@@ -62,6 +64,8 @@ class Plan:
         )
         object.__setattr__(self, "gated", self.breaker or checked)
         object.__setattr__(self, "late", self.enforced or self.hedge is not None)
+        adapts = any(isinstance(tier, Tier) and tier.adapt is not None for tier in self.tiers)
+        object.__setattr__(self, "adapts", adapts)
 
     @property
     def alias(self) -> str | None:
