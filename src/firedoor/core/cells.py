@@ -88,7 +88,7 @@ class Cell:
             ValueError: If it is no number.
             OverflowError: If it is infinite.
         """
-        scaled = round(value * MICRO)
+        scaled = value * MICRO if type(value) is int else round(value * MICRO)
         held = self.sums.get(figure)
         if held is None:
             self.sums[figure] = [1, scaled, scaled * scaled]

@@ -105,6 +105,7 @@ class CallFlow:
         tiers: The ladder, best first. A `Canned` may only be last.
         first: The tier to begin with (a switch may raise it).
         deadline: On the caller's clock; None where nothing binds.
+        begun: An attempt on the first tier has begun, without asking.
     """
 
     __slots__ = (
@@ -113,14 +114,18 @@ class CallFlow:
     )  # fmt: skip
 
     def __init__(
-        self, tiers: Sequence[Tier | Canned], first: int = 0, deadline: float | None = None
+        self,
+        tiers: Sequence[Tier | Canned],
+        first: int = 0,
+        deadline: float | None = None,
+        *,
+        begun: bool = False,
     ) -> None:
         self._tiers = tiers
         self._index = min(first, len(tiers) - 1) if first else 0
         self._deadline = deadline
         self._reached = self._index
-        self._attempts_here = 0
-        self._numbered = 0
+        self._attempts_here = self._numbered = 1 if begun else 0
         self._pause = 0.0
         self._stop: Stop | None = None
 

@@ -93,6 +93,7 @@ FAULTS: Final = {
 """The lane in which calls that failed or were blocked are counted by whose fault it was."""
 
 _FAULT_OF: Final = {fault: _ONE[name] for fault, name in FAULTS.items()}
+_LLM = RouteKind.LLM
 _CANNED = Outcome.CANNED
 _ANSWERED = (Outcome.ANSWERED, Outcome.DEGRADED, Outcome.REFUSED)
 _LEFT = (Outcome.CANCELLED, Outcome.ABANDONED)
@@ -154,31 +155,34 @@ def shape_of(decision: Decision) -> tuple[object, ...]:
     The first `PLACE` parts are its journey, route and alias, and whether it is set apart.
     """
     # No field that is read below may be missing here.
-    outcome, tier, switches = decision.outcome, decision.tier, decision.switches
+    kind, outcome, tier = decision.kind, decision.outcome, decision.tier
+    switches, verdicts = decision.switches, decision.verdicts
+    more: tuple[object, ...]
+    if kind is _LLM:
+        more = (
+            decision.finish_reasons,
+            decision.refusal,
+            decision.partial_refusal,
+            decision.truncated,
+            decision.error_type,
+        )
+    else:
+        more = (not decision.sources, not decision.notes, decision.repeated)
     return (
         decision.journey,
         decision.route,
         decision.alias,
         tier > 0 or outcome is _CANNED or bool(switches),
-        decision.kind,
+        kind,
         outcome,
         tier,
         not switches,
-        decision.finish_reasons,
-        decision.refusal,
-        decision.partial_refusal,
-        decision.truncated,
-        decision.usage is None,
-        decision.error_type,
         decision.fault,
-        not decision.sources,
-        not decision.notes,
-        decision.repeated,
+        decision.usage is None,
         decision.request_id == decision.id,
         tuple(map(_of_attempt, decision.attempts)),
-        tuple([(v.gate, v.status, v.stage) for v in decision.verdicts])
-        if decision.verdicts
-        else (),
+        tuple([(v.gate, v.status, v.stage) for v in verdicts]) if verdicts else None,
+        more,
     )
 
 

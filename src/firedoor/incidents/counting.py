@@ -46,10 +46,11 @@ class _Way:
         tally: Their counts.
         alone: Of a model call outside a request, the cell of the request that it is by itself.
         alone_tally: Its counts.
+        cells: Both.
         latencies: Where their time counts; nowhere if no target was asked.
     """
 
-    __slots__ = ("alone", "alone_tally", "cell", "latencies", "tally")
+    __slots__ = ("alone", "alone_tally", "cell", "cells", "latencies", "tally")
 
     def __init__(
         self, cell: Cell, tally: int, alone: Cell | None, alone_tally: int, *, ran: bool
@@ -58,8 +59,8 @@ class _Way:
         self.tally = tally
         self.alone = alone
         self.alone_tally = alone_tally
-        counting = (cell,) if alone is None else (cell, alone)
-        self.latencies = [c.bins.setdefault("latency", {}) for c in counting if ran]
+        self.cells = (cell,) if alone is None else (cell, alone)
+        self.latencies = [c.bins.setdefault("latency", {}) for c in self.cells if ran]
 
 
 class Told(NamedTuple):
@@ -203,16 +204,24 @@ class Counting:
         if way is None:
             way = self._way(decision, shape)
         way.cell.tally += way.tally
-        alone = way.alone
-        if alone is not None:
-            alone.tally += way.alone_tally
+        if way.alone is not None:
+            way.alone.tally += way.alone_tally
         if way.latencies:
             latency = bucket(decision.latency_s)
             for counts in way.latencies:
                 counts[latency] = counts.get(latency, 0) + 1
         kind = decision.kind
         if kind is _LLM:
-            self._model(way, decision)
+            usage = decision.usage
+            if usage is not None:
+                tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
+                if tokens:
+                    way.cell.add("tokens", tokens)
+            if decision.first_token_s is not None:
+                way.cell.spread("first_token", decision.first_token_s)
+            if decision.cost_usd is not None:
+                for cell in way.cells:
+                    cell.add("cost", decision.cost_usd)
         elif kind is _RETRIEVAL and decision.sources:
             self._search(way.cell, decision, at)
         self.recorded += 1
@@ -238,23 +247,6 @@ class Counting:
                 self._ways.clear()
             self._ways[shape] = way
         return way
-
-    def _model(self, way: _Way, decision: Decision) -> None:
-        """What a model call took and used."""
-        cell = way.cell
-        if decision.first_token_s is not None:
-            cell.spread("first_token", decision.first_token_s)
-        if decision.cost_usd is not None:
-            cell.add("cost", decision.cost_usd)
-            if way.alone is not None:
-                way.alone.add("cost", decision.cost_usd)
-        usage = decision.usage
-        if usage is not None:
-            tokens = usage.input_tokens or 0
-            if usage.output_tokens is not None:
-                tokens += usage.output_tokens
-            if tokens:
-                cell.add("tokens", tokens)
 
     def request(self, told: Told, at: float) -> None:
         """Count a request that ended at this monotonic time."""

@@ -7,6 +7,8 @@ closed with the safe text; two models' text is never spliced.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 from firedoor.shell.canned import CannedStream
@@ -30,13 +32,18 @@ class FallbackStream(SyncStream):
         watch.provisional = watch.deferred = True
         self._self_held: deque[Any] = deque()
         self._self_restart = restart
+        self._self_plain = False
 
     def __next__(self) -> Any:
+        return self._self_next() if self._self_plain else self._next()
+
+    def _next(self) -> Any:
+        """The next chunk, as long as there is something to decide."""
         watch: Watch = self._self_watch
         held: deque[Any] = self._self_held
         while watch.provisional:
             try:
-                held.append(super().__next__())
+                held.append(self._self_next())
             except StopIteration:
                 if watch.early is None and watch.cut_short():
                     self._replace(BrokenStreamError())
@@ -52,13 +59,16 @@ class FallbackStream(SyncStream):
                     watch.settle()
         if held:
             return held.popleft()
-        return self._last() if watch.deferred else super().__next__()
+        if watch.deferred:
+            return self._last()
+        self._self_plain = True
+        return self._self_next()
 
     def _last(self) -> Any:
         """The next chunk of a stream that is closed with the safe text if it breaks."""
         watch: Watch = self._self_watch
         try:
-            return super().__next__()
+            return self._self_next()
         except StopIteration:
             if watch.early is not None or not watch.cut_short():
                 watch.finish()
@@ -72,7 +82,7 @@ class FallbackStream(SyncStream):
             if chunk is None:
                 watch.fail(error)
                 raise
-        self._self_advance = iter(()).__next__
+        self._self_next = partial(self._self_step, iter(()).__next__)
         return chunk
 
     def _replace(self, error: BaseException) -> None:
@@ -94,7 +104,7 @@ class FallbackStream(SyncStream):
                 watch.begin(attempt, stream)
                 self.__wrapped__ = stream
                 self._self_step = watch.stepper()
-                self._self_advance = watch.advance(stream)
+                self._self_next = partial(self._self_step, watch.advance(stream))
                 return
         self._respond()
 
@@ -104,7 +114,7 @@ class FallbackStream(SyncStream):
         watch.provisional = watch.deferred = False
         self._self_held.clear()
         self._self_held.extend(watch.call.respond(stream=True))
-        self._self_advance = iter(()).__next__
+        self._self_next = partial(self._self_step, iter(()).__next__)
 
 
 class AsyncFallbackStream(AsyncStream):
@@ -115,13 +125,18 @@ class AsyncFallbackStream(AsyncStream):
         watch.provisional = watch.deferred = True
         self._self_held: deque[Any] = deque()
         self._self_restart = restart
+        self._self_plain = False
 
-    async def __anext__(self) -> Any:
+    def __anext__(self) -> Awaitable[Any]:
+        # A coroutine less for every chunk, once there is nothing left to decide.
+        return self._self_next() if self._self_plain else self._next()
+
+    async def _next(self) -> Any:
         watch: Watch = self._self_watch
         held: deque[Any] = self._self_held
         while watch.provisional:
             try:
-                held.append(await super().__anext__())
+                held.append(await self._self_next())
             except StopAsyncIteration:
                 if watch.early is None and watch.cut_short():
                     await self._replace(BrokenStreamError())
@@ -137,12 +152,15 @@ class AsyncFallbackStream(AsyncStream):
                     watch.settle()
         if held:
             return held.popleft()
-        return await (self._last() if watch.deferred else super().__anext__())
+        if watch.deferred:
+            return await self._last()
+        self._self_plain = True
+        return await self._self_next()
 
     async def _last(self) -> Any:
         watch: Watch = self._self_watch
         try:
-            return await super().__anext__()
+            return await self._self_next()
         except StopAsyncIteration:
             if watch.early is not None or not watch.cut_short():
                 watch.finish()
@@ -156,7 +174,7 @@ class AsyncFallbackStream(AsyncStream):
             if chunk is None:
                 watch.fail(error)
                 raise
-        self._self_advance = CannedStream([]).__anext__
+        self._self_next = partial(self._self_step, CannedStream([]).__anext__)
         return chunk
 
     async def _replace(self, error: BaseException) -> None:
@@ -178,7 +196,7 @@ class AsyncFallbackStream(AsyncStream):
                 attempt.hand_over()
                 watch.begin(attempt, stream)
                 self.__wrapped__ = stream
-                self._self_advance = watch.async_advance(stream)
+                self._self_next = partial(self._self_step, watch.async_advance(stream))
                 return
         self._respond()
 
@@ -188,4 +206,4 @@ class AsyncFallbackStream(AsyncStream):
         watch.provisional = watch.deferred = False
         self._self_held.clear()
         self._self_held.extend(watch.call.respond(stream=True))
-        self._self_advance = CannedStream([]).__anext__
+        self._self_next = partial(self._self_step, CannedStream([]).__anext__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from firedoor.core.flow import CallFlow, Failure, Pause, Serve, Stop, Try
+from firedoor.core.flow import CallFlow, Failure, Pause, Serve, Step, Stop, Try
 from firedoor.core.limiter import Shed, Ticket
 from firedoor.errors import BudgetExceeded, DeadlineExceeded, Denied, PolicyBlocked
 from firedoor.extraction.faults import is_context_overflow, is_retryable, retry_after
@@ -51,7 +51,8 @@ class Ladder:
     __slots__ = (
         "_beaten",
         "_call",
-        "_flow",
+        "_begins",
+        "_machine",
         "_plan",
         "costs",
         "current",
@@ -79,7 +80,9 @@ class Ladder:
             # Safe mode goes straight to the canned tier; a route without one was refused before.
             safe = switched.safe_mode is not None and plan.canned is not None
             first = len(plan.tiers) - 1 if safe else switched.minimum_tier
-        self._flow = CallFlow(plan.tiers, first, deadline)
+        # Most calls end with the attempt they begin with: the machine is made where it is needed.
+        self._begins = plan.first if not first and deadline is None else None
+        self._machine = None if self._begins else CallFlow(plan.tiers, first, deadline)
         self.served: Serve | None = None
         self.current: Attempt | None = None
         self.denied: Denied | None = None
@@ -89,6 +92,15 @@ class Ladder:
         self.costs: list[Cost] = []
         self.priced = False
         self._beaten: list[tuple[Attempt, int]] = []
+
+    @property
+    def _flow(self) -> CallFlow:
+        """What decides the way down the tiers."""
+        flow = self._machine
+        if flow is None:
+            begun = self._begins is None
+            flow = self._machine = CallFlow(self._plan.tiers, begun=begun)
+        return flow
 
     def climb(self) -> Attempt | Pause | None:
         """The next attempt that the gates which never wait let run, or how long to wait for it.
@@ -102,11 +114,15 @@ class Ladder:
         call = self._call
         runtime = call.runtime
         now = runtime.now()
+        plan = self._plan
         while True:
-            step = self._flow.next(now)
-            if not isinstance(step, Try):
-                return self._nothing_to_try(step, now)
-            plan = self._plan
+            step: Step | None = self._begins
+            if step is None:
+                step = self._flow.next(now)
+                if not isinstance(step, Try):
+                    return self._nothing_to_try(step, now)
+            else:
+                self._begins = None
             attempt = Attempt(call, step.tier.model if plan.named else call.model, step, now)
             if plan.gated or not runtime.switches.snapshot.empty:
                 try:
@@ -289,13 +305,14 @@ class Ladder:
         )
         self.error = error
         retry_in = None
+        flow = self._flow
         if (
-            self._flow.may_retry(failure)
+            flow.may_retry(failure)
             and is_retryable(error)
             and self._call.runtime.retries.take(now)
         ):
-            retry_in = delay_before(self._flow.here, retry_after(error), wait=self._plan.wait)
-        return self._flow.failed(failure, now, retry_in=retry_in)
+            retry_in = delay_before(flow.here, retry_after(error), wait=self._plan.wait)
+        return flow.failed(failure, now, retry_in=retry_in)
 
     def switched_off(self, attempt: Attempt, ending: Ending) -> bool:
         """A switch ended the attempt before anything was shown; whether a safe response is there.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from firedoor.config import Canned, Hedge, Tier
+from firedoor.core.flow import Try
 from firedoor.errors import ConfigurationError
 from firedoor.shell.backoff import DEFAULT_WAIT, WaitStrategy
 from firedoor.shell.canned import require_shape
@@ -42,6 +43,7 @@ class Plan:
         gated: Whether a gate of a tier has to be asked where no switch is set.
         late: Whether an attempt may still answer after its call has ended.
         adapts: Whether a tier changes what the function is called with.
+        first: What every call begins with that nothing holds back; None: a canned response.
     """
 
     tiers: tuple[Tier | Canned, ...]
@@ -55,6 +57,7 @@ class Plan:
     gated: bool = field(init=False)
     late: bool = field(init=False)
     adapts: bool = field(init=False)
+    first: Try | None = field(init=False)
 
     def __post_init__(self) -> None:
         """Find out once what every call would ask."""
@@ -66,6 +69,9 @@ class Plan:
         object.__setattr__(self, "late", self.enforced or self.hedge is not None)
         adapts = any(isinstance(tier, Tier) and tier.adapt is not None for tier in self.tiers)
         object.__setattr__(self, "adapts", adapts)
+        best = self.tiers[0]
+        first = Try(0, best, 1, best.timeout, best.first_token) if isinstance(best, Tier) else None
+        object.__setattr__(self, "first", first)
 
     @property
     def alias(self) -> str | None:

@@ -38,13 +38,14 @@ class SyncStream(Proxy):
     def __init__(self, stream: Any, watch: Watch) -> None:
         super().__init__(stream, watch)
         self._self_step = watch.stepper()
-        self._self_advance = watch.advance(stream)
+        # One attribute to look up: on a proxy that costs as much as a call.
+        self._self_next = partial(self._self_step, watch.advance(stream))
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        return self._self_step(self._self_advance)
+        return self._self_next()
 
     def send(self, value: Any) -> Any:
         """Resume a generator with a value."""
@@ -86,13 +87,13 @@ class AsyncStream(Proxy):
     def __init__(self, stream: Any, watch: Watch) -> None:
         super().__init__(stream, watch)
         self._self_step = watch.async_stepper()
-        self._self_advance = watch.async_advance(stream)
+        self._self_next = partial(self._self_step, watch.async_advance(stream))
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
     def __anext__(self) -> Awaitable[Any]:
-        return self._self_step(self._self_advance)
+        return self._self_next()
 
     def asend(self, value: Any) -> Awaitable[Any]:
         """Resume an async generator with a value."""
