@@ -160,6 +160,25 @@ def test_invariants(tiers, deadline, happenings):
                 flow.failed(Failure(Fault.TARGET, retryable=True), now, retry_in=0.0)
 
 
+@given(
+    ladders, st.none() | st.floats(0, 20), failures, st.floats(0, 25), st.none() | st.floats(0, 5)
+)
+def test_a_failure_answers_whether_there_is_more(tiers, deadline, failure, now, retry_in):
+    flow = CallFlow(tiers, deadline=deadline)
+    flow.next(0.0)
+    assert flow.failed(failure, now, retry_in=retry_in) is (flow.over(now) is None)
+
+
+@given(ladders, failures, st.none() | st.floats(0, 5))
+def test_a_machine_made_late_is_as_far_as_one_made_at_once(tiers, failure, retry_in):
+    asked, late = CallFlow(tiers), CallFlow(tiers, begun=True)
+    asked.next(0.0)
+    for flow in (asked, late):
+        flow.failed(failure, 1.0, retry_in=retry_in)
+    assert asked.next(2.0) == late.next(2.0)
+    assert asked.here == late.here
+
+
 def test_a_ladder_always_ends():
     flow = CallFlow([Tier("a", attempts=4)] * 4)
     steps = 0

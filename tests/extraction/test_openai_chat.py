@@ -2,8 +2,12 @@
 
 import pydantic
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from firedoor.extraction import Extractors
+from firedoor.extraction.chat import extract_chat
+from firedoor.extraction.quick import quick_chat
 from firedoor.types import ToolCall, Usage, UsageCertainty
 from support.provider_server import Failure, Reply, Tokens, ToolUse
 
@@ -254,3 +258,52 @@ def test_a_failure_leaves_nothing_to_read(provider):
     with pytest.raises(Exception, match="Something went wrong"):
         provider.openai().chat.completions.create(model="m", messages=MESSAGES)
     assert provider.requests[-1].model == "m"
+
+
+def some(**fields):
+    """A dict with any of these fields, none of them sure to be there."""
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+odd = st.none() | st.sampled_from(["", "x", 3, -1, 2.0, True, (), {}, []])
+counts = odd | st.integers(0, 99)
+choices = some(
+    index=odd,
+    finish_reason=odd | st.sampled_from(["stop", "length", "content_filter", "STOP", "tool_calls"]),
+    message=odd
+    | some(
+        role=odd,
+        content=odd | st.just("Hi."),
+        refusal=odd,
+        tool_calls=odd,
+        audio=odd,
+        parsed=odd,
+        function_call=odd,
+    ),
+)
+usages = some(
+    prompt_tokens=counts,
+    completion_tokens=counts,
+    cache_read_input_tokens=counts,
+    prompt_tokens_details=odd | some(cached_tokens=counts, cache_write_tokens=counts),
+    completion_tokens_details=odd | some(reasoning_tokens=counts),
+)
+
+
+@given(some(id=odd, model=odd, choices=st.lists(choices, max_size=2), usage=odd | usages))
+def test_the_quick_reader_says_what_the_careful_one_does_or_nothing(answer):
+    quick = quick_chat(answer)
+    assert quick is None or quick == extract_chat(answer)
+
+
+def test_the_quick_reader_takes_the_commonest_answers():
+    message = {"role": "assistant", "content": "Hi."}
+    plain = {
+        "choices": [{"message": message}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 2},
+    }
+    whole = {**plain, "id": "c-1", "model": "m"}
+    whole["choices"] = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    for answer in (plain, whole):
+        assert quick_chat(answer) == extract_chat(answer)
+        assert quick_chat(answer) is not None

@@ -1,6 +1,7 @@
 """What each signal counts, where, and over which time."""
 
 import json
+import os
 import threading
 
 import pytest
@@ -613,6 +614,57 @@ class TestThreads:
             told.signals.observe("groundedness", 0.1)
         assert told.rate("refusal_rate") == (3, 3)
         assert told.rate("ungrounded_rate") == (1, 1)
+
+
+class TestBatches:
+    """A call leaves itself behind; a full batch, a new slot or a reader takes it in."""
+
+    def test_what_is_left_is_bounded(self, told):
+        told(chat())
+        for _ in range(1_000):
+            told(chat())
+            assert len(told.signals._pending) < 64
+
+    def test_a_call_counts_in_the_slot_it_ended_in(self, told):
+        told(chat())  # the slot begins
+        told(refused(), times=3)
+        told.clock.advance(20)
+        told(chat(), times=2)
+        assert told.rate("refusal_rate", window=10.0) == (0, 2)
+        assert told.rate("refusal_rate") == (3, 6)
+
+    def test_the_first_call_of_a_slot_is_taken_in_at_once(self, told):
+        turns = []
+        told.signals.on_turn(lambda: turns.append(told.clock.now()))
+        for _ in range(3):
+            told(chat(), times=2)
+            told.clock.advance(10)
+        assert len(turns) == 3
+
+    def test_a_registered_function_runs_as_its_call_ends(self, told):
+        seen = []
+        told.signals.register("mine", lambda d: seen.append(d.id))
+        told(chat(), times=3)
+        assert len(seen) == 3
+
+    def test_a_request_counts_for_what_it_was_as_it_ended(self, make_door):
+        door = make_door(clock=FakeClock())
+        ask = answering(door)
+        with door.request("checkout-help") as request:
+            ask()
+        request.journey = "elsewhere"
+        assert door.signals.read("latency_p95", journey="checkout-help").size == 1
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+    def test_a_fork_takes_what_was_left_along(self, told):
+        told(refused(), times=5)
+        child = os.fork()
+        if not child:
+            told(chat(), times=5)
+            os._exit(told.rate("refusal_rate") != (5, 10))
+        assert os.waitpid(child, 0)[1] == 0
+        assert told.rate("refusal_rate") == (5, 5)
 
 
 class TestSnapshot:

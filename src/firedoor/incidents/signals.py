@@ -125,7 +125,11 @@ class Signals:
 
     def record_request(self, request: Request) -> None:
         """Count a request that has ended."""
-        told = told_of(request)
+        try:
+            told = told_of(request)
+        except Exception as error:
+            self._on_fault(error)
+            return
         if told is not None:
             self._leave(self._counting.request, told)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from firedoor.core.flow import CallFlow, Failure, Pause, Serve, Step, Stop, Try
+from firedoor.core.flow import CallFlow, Failure, Pause, Serve, Stop, Try
 from firedoor.core.limiter import Shed, Ticket
 from firedoor.errors import BudgetExceeded, DeadlineExceeded, Denied, PolicyBlocked
 from firedoor.extraction.faults import is_context_overflow, is_retryable, retry_after
@@ -50,8 +50,8 @@ class Ladder:
 
     __slots__ = (
         "_beaten",
-        "_call",
         "_begins",
+        "_call",
         "_machine",
         "_plan",
         "costs",
@@ -116,11 +116,12 @@ class Ladder:
         now = runtime.now()
         plan = self._plan
         while True:
-            step: Step | None = self._begins
+            step = self._begins
             if step is None:
-                step = self._flow.next(now)
-                if not isinstance(step, Try):
-                    return self._nothing_to_try(step, now)
+                told = self._flow.next(now)
+                if not isinstance(told, Try):
+                    return self._nothing_to_try(told, now)
+                step = told
             else:
                 self._begins = None
             attempt = Attempt(call, step.tier.model if plan.named else call.model, step, now)
@@ -306,11 +307,7 @@ class Ladder:
         self.error = error
         retry_in = None
         flow = self._flow
-        if (
-            flow.may_retry(failure)
-            and is_retryable(error)
-            and self._call.runtime.retries.take(now)
-        ):
+        if flow.may_retry(failure) and is_retryable(error) and self._call.runtime.retries.take(now):
             retry_in = delay_before(flow.here, retry_after(error), wait=self._plan.wait)
         return flow.failed(failure, now, retry_in=retry_in)
 

@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from opentelemetry.metrics import (
@@ -40,6 +40,7 @@ _BATCH = 64
 _OVERFLOW = "otel.metric.overflow"
 
 _DECISION_KEYS = (names.ROUTE, names.JOURNEY, names.REQUEST_MODEL, names.OUTCOME, names.FAULT, names.ERROR_TYPE)  # fmt: skip
+_ATTEMPT_KEYS = (names.ROUTE, names.REQUEST_MODEL, names.OUTCOME)
 _COST_KEYS = (names.ROUTE, names.JOURNEY, names.REQUEST_MODEL)
 
 
@@ -233,18 +234,12 @@ def make_histogram(meter: Meter, metric: MetricName) -> Histogram:
 
 
 class Total:
-    """A sum for each set of attributes, read when metrics are collected.
+    """A sum for each set of attributes, read when metrics are collected."""
 
-    Args:
-        keys: The attributes' names.
-        before: Called before the sums are read: it brings what is not summed up yet.
-    """
+    __slots__ = ("_keys", "_left", "_lock", "_sums")
 
-    __slots__ = ("_before", "_keys", "_left", "_lock", "_sums")
-
-    def __init__(self, keys: tuple[str, ...], before: Callable[[], object] | None = None) -> None:
+    def __init__(self, keys: tuple[str, ...]) -> None:
         self._keys = keys
-        self._before = before
         self._lock = threading.Lock()
         self._sums: dict[tuple[Any, ...], float] = {}
         # Others pass here: an append is atomic with and without the GIL, a lock costs more, and
@@ -284,8 +279,6 @@ class Total:
 
     def observe(self, options: CallbackOptions) -> Iterable[Observation]:  # noqa: ARG002
         """Every sum so far."""
-        if self._before is not None:
-            self._before()
         with self._lock:
             self._take_in()
             rows = list(self._sums.items())
@@ -301,7 +294,14 @@ class Total:
         }
 
 
-_counted_by = attrgetter("route", "journey", "model", "outcome", "fault", "error_type")
+_key_of = attrgetter("route", "journey", "model", "outcome", "fault", "error_type")
+_tried_of = itemgetter(1, 2)
+
+
+def _story(record: Decision) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """What a call counts for: its attributes, and the models of several attempts with what came."""
+    attempts = record.attempts
+    return _key_of(record), tuple(map(_tried_of, attempts)) if len(attempts) > 1 else ()
 
 
 class _Calls:
@@ -312,13 +312,23 @@ class _Calls:
 
     __slots__ = ("_attempts", "_decisions", "_left", "_lock")
 
-    def __init__(self, totals: _Totals, meter: Meter, schema: str) -> None:
+    def __init__(self, meter: Meter) -> None:
         self._lock = threading.Lock()
         self._left: list[Decision] = []
-        keys = (names.ROUTE, names.REQUEST_MODEL, names.OUTCOME)
-        get = totals.get
-        self._decisions = get(meter, schema, names.DECISIONS, _DECISION_KEYS, self.take_in)
-        self._attempts = get(meter, schema, names.ATTEMPTS_METRIC, keys, self.take_in)
+        self._decisions = Total(_DECISION_KEYS)
+        self._attempts = Total(_ATTEMPT_KEYS)
+        _observed(meter, names.DECISIONS, self.decisions)
+        _observed(meter, names.ATTEMPTS_METRIC, self.attempts)
+
+    def decisions(self, options: CallbackOptions) -> Iterable[Observation]:
+        """How many calls there were so far."""
+        self._settle()
+        return self._decisions.observe(options)
+
+    def attempts(self, options: CallbackOptions) -> Iterable[Observation]:
+        """How many attempts those with several of them made."""
+        self._settle()
+        return self._attempts.observe(options)
 
     def add(self, record: Decision) -> None:
         """Count a finished call. Never waits: an append is atomic with and without the GIL."""
@@ -330,8 +340,7 @@ class _Calls:
             finally:
                 self._lock.release()
 
-    def take_in(self) -> None:
-        """Sum up every call so far."""
+    def _settle(self) -> None:
         with self._lock:
             self._take_in()
 
@@ -339,17 +348,14 @@ class _Calls:
         left = self._left
         batch = left[:]
         del left[: len(batch)]
-        self._decisions.add_all(Counter(map(_counted_by, batch)))
-        self._attempts.add_all(
-            Counter(
-                [
-                    (record.route, attempt.model, attempt.outcome or "skipped")
-                    for record in batch
-                    if len(record.attempts) > 1
-                    for attempt in record.attempts
-                ]
-            )
-        )
+        decisions: Counter[tuple[Any, ...]] = Counter()
+        attempts: Counter[tuple[Any, ...]] = Counter()
+        for (key, tried), count in Counter(map(_story, batch)).items():
+            decisions[key] += count
+            for model, outcome in tried:
+                attempts[key[0], model, outcome or "skipped"] += count
+        self._decisions.add_all(decisions)
+        self._attempts.add_all(attempts)
 
 
 class _Totals:
@@ -362,7 +368,7 @@ class _Totals:
     __slots__ = ("__weakref__", "_calls", "_lock", "_made")
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._made: dict[tuple[str, str], Total] = {}
         self._calls: dict[str, _Calls] = {}
 
@@ -371,26 +377,25 @@ class _Totals:
         with self._lock:
             found = self._calls.get(schema)
             if found is None:
-                found = self._calls[schema] = _Calls(self, meter, schema)
+                found = self._calls[schema] = _Calls(meter)
             return found
 
-    def get(
-        self,
-        meter: Meter,
-        schema: str,
-        metric: MetricName,
-        keys: tuple[str, ...],
-        before: Callable[[], object] | None = None,
-    ) -> Total:
+    def get(self, meter: Meter, schema: str, metric: MetricName, keys: tuple[str, ...]) -> Total:
         """The sum of a name."""
         with self._lock:
             total = self._made.get((schema, metric.name))
             if total is None:
-                total = self._made[schema, metric.name] = Total(keys, before)
-                meter.create_observable_counter(
-                    metric.name, [total.observe], metric.unit, metric.description
-                )
+                total = self._made[schema, metric.name] = Total(keys)
+                _observed(meter, metric, total.observe)
             return total
+
+
+def _observed(
+    meter: Meter,
+    metric: MetricName,
+    observe: Callable[[CallbackOptions], Iterable[Observation]],
+) -> None:
+    meter.create_observable_counter(metric.name, [observe], metric.unit, metric.description)
 
 
 _lock = threading.Lock()
