@@ -28,6 +28,28 @@ def test_a_value_that_cannot_work_is_refused_with_the_remedy(given, words):
 
 
 @pytest.mark.parametrize(
+    ("gate", "words"),
+    [
+        ({"breaker": 0.5}, r"breaker=0.5.*fd.Breaker"),
+        ({"limiter": 64}, r"limiter=64.*fd.Limiter"),
+        ({"budgets": [50]}, r"budgets=50.*fd.Budget"),
+        ({"policies": [str.isupper]}, r"@door.policy"),
+        ({"tiers": ["gpt-5"]}, r"fd.Tier"),
+        ({"hedge": 2.0, "side_effect_free": True}, r"fd.Hedge"),
+    ],
+    ids=lambda v: next(iter(v)) if isinstance(v, dict) else "",
+)
+def test_what_is_no_gate_is_refused_as_the_route_is_made(gate, words):
+    with fd.Firedoor("app") as door, pytest.raises(fd.ConfigurationError, match=words):
+        door.llm("answer", **gate)
+
+
+def test_one_grant_may_be_given_by_itself():
+    with fd.Firedoor("app") as door:
+        assert door.request("help", grants="orders:refund").grants == {"orders:refund"}
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [("FIREDOOR_CAPTURE", "all"), ("FIREDOOR_ENFORCE", "perhaps"), ("FIREDOOR_STATE", "x://")],
 )

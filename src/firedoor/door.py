@@ -88,8 +88,9 @@ class Firedoor:
 
     Args:
         service: The application's name, on every decision.
-        state: Where switches live: `memory://` in this process, `sqlite:///path` for the processes
-            of one host, `redis://...` for a fleet. Environment: `FIREDOOR_STATE`.
+        state: Where switches and budgets' counters live, and processes tell each other what they
+            see: `memory://` in this process, `sqlite:///path` for the processes of one host,
+            `redis://...` for a fleet. Environment: `FIREDOOR_STATE`.
         ledger: Where incidents are kept: `memory://` in this process, `sqlite:///path`,
             `postgresql://...`. Environment: `FIREDOOR_LEDGER`.
         capture: Whether texts are kept on decisions: `none`, or `redacted` (after every string
@@ -316,6 +317,9 @@ class Firedoor:
                 left running there, and accounted.
             hedge: When to ask once more while the first answer is awaited.
             side_effect_free: Running the function twice does no harm, which a hedge needs.
+
+        Raises:
+            ConfigurationError: If a value cannot work; it names the value and the remedy.
         """
         ladder = ladder_of(name, model, tiers)
         rules = self._rules + self._declare(budgets, f"{RouteKind.LLM}:{name}")
@@ -358,6 +362,9 @@ class Firedoor:
             breaker: As for `llm`.
             limiter: As for `llm`.
             policies: As for `llm`.
+
+        Raises:
+            ConfigurationError: As for `llm`.
         """
         plan = _plan(name, None, breaker, limiter)
         screens = self._screens(RouteKind.RETRIEVAL, name, policies)
@@ -387,6 +394,9 @@ class Firedoor:
             breaker: As for `llm`.
             limiter: As for `llm`.
             policies: As for `llm`.
+
+        Raises:
+            ConfigurationError: As for `llm`.
         """
         if max_calls is not None and (type(max_calls) is not int or max_calls < 1):
             raise ConfigurationError(
@@ -423,6 +433,11 @@ class Firedoor:
         return Screens(chain, kind, name)
 
     def _guard(self, route: Route, breaker: Breaker | None, limiter: Limiter | None) -> Guard:
+        for name, gate, kind in (("breaker", breaker, Breaker), ("limiter", limiter, Limiter)):
+            if gate is not None and not isinstance(gate, kind):
+                raise ConfigurationError(
+                    f"door.{route.kind}({route.name!r}, {name}={gate!r}): use fd.{kind.__name__}(...)"
+                )
         if breaker is not None:
             self._runtime.breakers.declare(route.id, breaker)
         if limiter is not None:

@@ -5,6 +5,8 @@
     FiredoorError
     ├─ ConfigurationError (also ValueError)   at construction: names the field, the value, the remedy
     ├─ StoreError                             a shared store could not be reached; __cause__ is the driver's
+    ├─ LifecycleError                         an incident does not allow this step now; says what comes first
+    ├─ UnknownIncident (also LookupError)     no incident or action has this id
     └─ Denied                                 a gate said no
        ├─ BudgetExceeded
        ├─ BreakerOpen

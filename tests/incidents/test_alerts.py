@@ -101,6 +101,10 @@ class TestTheDefaults:
         ]
         assert made[f"{JOURNEY}/p95"].rule.limit == 6.0
 
+    def test_names_alone_are_not_enough(self):
+        with pytest.raises(fd.ConfigurationError, match="fd.Journey"):
+            fd.alerts.defaults(journeys=[JOURNEY])
+
     def test_without_journeys_are_of_the_whole_door(self, signals):
         made = fd.alerts.defaults()
         Watch(made, signals)

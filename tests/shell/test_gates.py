@@ -83,6 +83,18 @@ class TestSwitches:
         assert len(search("q", k=5)) == 3
         assert len(search("q", k=2)) == 2
 
+    def test_a_depth_that_no_parameter_takes_is_refused_when_it_is_decorated(self, door):
+        """A switch in the night would make every search fail for want of it."""
+        with pytest.raises(fd.ConfigurationError, match=r"has no parameter 'k'.*query, most"):
+            door.retrieval("kb", depth="k")(lambda query, most=8: [])
+
+        @door.retrieval("kb", depth="k")
+        def search(query, **more):
+            return [{"id": str(n)} for n in range(more["k"])]
+
+        door.switches.depth("retrieval:kb", 3, **WHY)
+        assert len(search("q", k=5)) == 3
+
     def test_safe_mode_serves_the_canned_tier_and_refuses_tools_that_write(self, door):
         answer = door.llm("answer", tiers=[fd.Tier("m"), fd.Canned(SAFE)])(lambda model: model)
         refund = door.tool("refund", effect="write")(lambda: "paid")

@@ -58,6 +58,11 @@ def defaults(
         raise ConfigurationError(
             f"fd.alerts.defaults(mode={mode!r}): use one of {', '.join(Mode)}"
         ) from None
+    if journeys is not None and not isinstance(journeys, Mapping):
+        raise ConfigurationError(
+            f"fd.alerts.defaults(journeys={journeys!r}): map names to what is known of them, as in "
+            "{'checkout-help': fd.Journey()}"
+        )
     found: list[Alert] = []
     for name, journey in (journeys or {"": Journey()}).items():
         _check(name, journey, journeys)

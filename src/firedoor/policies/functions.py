@@ -115,11 +115,11 @@ def policy(
 ) -> Callable[[PolicyFunction], Function]:
     """A decorator that makes a policy of a function; the keywords are those of `Policy`.
 
-    ```
-    @door.policy(on="input")
-    def no_orders_of_others(text: str) -> bool:
-        return "order of" not in text
-    ```
+    ::
+
+        @door.policy(on="input")
+        def no_orders_of_others(text: str) -> bool:
+            return "order of" not in text
 
     Raises:
         ConfigurationError: If a keyword cannot work, or the function takes no text.

@@ -61,6 +61,7 @@ class Guard:
                 f"callable objects, not {type(inner).__name__}"
             )
         _refuse_double(inner, self._route)
+        _refuse_depth(inner, self._route)
         made: Any = GuardedFunction(function, self._wrapper(_flavour_of(inner)))  # type: ignore[arg-type]
         return cast("F", made)
 
@@ -256,6 +257,23 @@ def _flavour_of(function: Any) -> Any:
     if inspect.isroutine(function) or inspect.isclass(function):
         return function
     return type(function).__call__
+
+
+def _refuse_depth(function: Any, route: Route) -> None:
+    """A depth that the function does not take would make every call fail once a switch caps it."""
+    if route.depth is None:
+        return
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if route.depth not in parameters and not takes_any:
+        raise ConfigurationError(
+            f"door.{route.kind}({route.name!r}, depth={route.depth!r}): "
+            f"{getattr(function, '__qualname__', function)!s} has no parameter {route.depth!r}; "
+            f"it has {', '.join(parameters) or 'none'}"
+        )
 
 
 def _refuse_double(function: Any, route: Route) -> None:

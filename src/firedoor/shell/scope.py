@@ -113,7 +113,7 @@ class Request:
         self.user = runtime.token(user, "user")
         self.tenant = runtime.token(tenant, "tenant")
         self.synthetic = synthetic
-        self.grants = frozenset(grants)
+        self.grants = frozenset((grants,) if isinstance(grants, str) else grants)
         self.outcome: Outcome | None = None
         self.latency_s = 0.0
         self.parent: Request | None = None
