@@ -223,6 +223,20 @@ class TestInput:
         await asyncio.wait_for(ended.wait(), 10)
         assert statuses(seen.decisions[0]) == [("policy:slow", "input", "skipped")]
 
+    def test_a_block_shows_no_input_and_the_decision_says_so(self, door, seen):
+        policies = [Regex("x", on="input", action="block"), Regex("y", on="output", name="out")]
+        guard = door.llm("answer", policies=policies)
+        with guard as call:
+            call.record("said")
+        for attempt in guard.attempts():
+            with attempt:
+                attempt.record("said")
+        for decision in seen.decisions:
+            assert statuses(decision) == [
+                ("policy:regex", "input", "skipped"),
+                ("policy:out", "output", "passed"),
+            ]
+
     def test_nothing_overlaps_a_tool(self, door):
         """What a tool does cannot be thrown away."""
         with pytest.raises(fd.ConfigurationError, match="nothing else has a generation"):

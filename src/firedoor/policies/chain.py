@@ -67,6 +67,10 @@ class Chain:
         """Whether any policy looks at this stage."""
         return bool(self.plan(stage).steps)
 
+    def gates(self, stage: Stage | str) -> list[str]:
+        """What verdicts call the policies that look at this stage, in their order."""
+        return [gate for gate, policy in self._named if Stage(stage) in policy.stages]
+
     def needs_async(self, stage: Stage | str | None = None) -> bool:
         """Whether a policy of the stage (of any stage) must be awaited.
 

@@ -33,7 +33,8 @@ class Guard:
     """A route, ready for use in any of its forms.
 
     As a decorator it keeps the function's own type. As a block, `with guard as call:` (or
-    `async with`), the body runs once. `guard.attempts()` is the block form that can fall back.
+    `async with`), the body runs once. `guard.attempts()` is the block form that can fall back. What
+    a block sends is not seen: policies of input are `skipped`, those of output look at what it records.
     """
 
     def __init__(self, route: Route) -> None:
@@ -247,7 +248,13 @@ class Guard:
         return self._open()
 
     def _open(self) -> Call:
-        return Call.open(self._route, _NO_ARGUMENTS, None) or Call.blank(self._route)
+        route = self._route
+        call = Call.open(route, _NO_ARGUMENTS, None)
+        if call is None:
+            return Call.blank(route)
+        if route.screens is not None:
+            route.screens.unseen(call)
+        return call
 
 
 def _flavour_of(function: Any) -> Any:

@@ -74,6 +74,19 @@ class Screens:
         """Whether one of the policies is async."""
         return self.chain.needs_async()
 
+    def unseen(self, call: Call) -> None:
+        """A block has no arguments that could be looked at."""
+        if self.looks_in or self.looks_beside:
+            self._skipped(call, self.chain, "what a block sends is not seen")
+
+    def _skipped(self, call: Call, chain: Chain, why: str) -> None:
+        call.judged(
+            [
+                Verdict(gate, VerdictStatus.SKIPPED, self.inward, why)
+                for gate in chain.gates(self.inward)
+            ]
+        )
+
     # Before --------------------------------------------------------------------------------
 
     def enter(
@@ -180,13 +193,7 @@ class Screens:
             beside.get_loop().call_soon_threadsafe(beside.cancel)
         else:
             beside.cancel()
-        call.judged(
-            [
-                Verdict(p.gate, VerdictStatus.SKIPPED, self.inward, "the call had ended")
-                for p in self._beside.policies
-                if self.inward in p.stages
-            ]
-        )
+        self._skipped(call, self._beside, "the call had ended")
 
     # After ---------------------------------------------------------------------------------
 
