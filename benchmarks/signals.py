@@ -49,6 +49,8 @@ from support.calls import chat, failed, fallback, retrieval, stream, tool
 PEERS = ("ddsketch", "hdrhistogram", "tdigest", "fastdigest", "sortedcontainers", "numpy")
 WINDOW = 1_000
 LOOK = 100
+SOME = 20
+"""Decisions that are left behind at once: fewer than a batch."""
 RNG = random.Random(5)
 TIMES = [RNG.lognormvariate(-1.0, 0.8) for _ in range(4_096)]
 """Seconds, the median 0.37."""
@@ -99,6 +101,7 @@ def recording():
     for name, made in kinds.items():
         made.freeze()
         yield f"firedoor: {name}", loop(lambda made=made: record(made))
+    yield "firedoor: a model call, on its path", on_path(lambda: record(one), signals)
     mixed = [chat(latency_s=t, alias=f"m{n % 4}").freeze() for n, t in enumerate(TIMES)]
     turn = iter(range(1 << 62))
     yield (
@@ -112,7 +115,28 @@ def recording():
             door._runtime.request_listeners.remove(door.signals.record_request)
         guarded = door.llm("answer", model="gpt-5")(_answer)
         yield f"the call, {name}", in_a_request(door, guarded)
+        yield (
+            f"the call on its path, {name}",
+            on_path(lambda g=guarded: g([]), None if silent else door.signals),
+        )
         yield f"a request with one call, {name}", loop(lambda d=door, g=guarded: one_request(d, g))
+
+
+def on_path(call, signals):
+    """A case of calls that leave themselves behind; to take them in is not in its time."""
+
+    def run(n):
+        took = 0.0
+        for _ in range(0, n, SOME):
+            began = time.thread_time()
+            for _ in range(SOME):
+                call()
+            took += time.thread_time() - began
+            if signals is not None:
+                signals.read("blocked_rate")
+        return took
+
+    return run
 
 
 def in_a_request(door, guarded):
@@ -407,7 +431,7 @@ def main():
     figures = interleave(dict(recording()), rounds=asked.rounds)
     bare = figures["floor: append to a deque"]
     rows = [[name, *spread(took), ratios(took, bare).median] for name, took in figures.items()]
-    for what in ("the call", "a request with one call"):
+    for what in ("the call", "the call on its path", "a request with one call"):
         more = added(figures[f"{what}, with signals"], figures[f"{what}, without signals"])
         rows.append([f"added to {what} by signals", *more, None])
     print(table(["case", "µs least", "median", "greatest", "x append"], rows))

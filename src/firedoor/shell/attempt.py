@@ -118,7 +118,7 @@ class Attempt:
                 replace = call.switched is not None
                 kwargs = binding.with_model(args, kwargs, model, replace=replace)
         plan = call.route.plan
-        if plan is not None and plan.named and (plan.adapts or binding.accepts_retries):
+        if plan is not None and (plan.adapts or binding.accepts_retries) and plan.named:
             if binding.accepts_retries and "max_retries" not in kwargs:
                 kwargs = {**kwargs, "max_retries": 0}  # one layer of retries, and it is ours
             tier = plan.tiers[self.tier]
