@@ -15,7 +15,7 @@ LangChain's `with_fallbacks`, LiteLLM's `Router` (which mocks its answers itself
 some sixty packages: with `--peers litellm` everything runs once more in an environment of its own
 (see `_peers.py`), firedoor and LangChain beside it in the same process and the same rounds.
 
-Also: what a chunk of an async stream costs with time limits, over one without.
+Also: what a chunk of an async stream costs, guarded and with time limits, over a bare one.
 """
 
 from __future__ import annotations
@@ -164,6 +164,15 @@ def chunks(**limits: float) -> Case:
     return lambda n: asyncio.run(body(n))
 
 
+async def bare(n: int) -> float:
+    """Seconds to read n chunks that nobody guards."""
+    stream = Chunks(n)
+    began = time.perf_counter()
+    async for _ in stream:
+        pass
+    return time.perf_counter() - began
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -201,10 +210,16 @@ def main() -> None:
         print(f"\n{title}\n")
         print(table(("", "us", "over the floor", "firedoor / this", "no signals / this"), rows))
     figures = interleave(
-        {"none": chunks(), "all three": chunks(timeout=60.0, first_token=5.0, idle=5.0)},
+        {
+            "not guarded": lambda n: asyncio.run(bare(n)),
+            "none": chunks(),
+            "all three": chunks(timeout=60.0, first_token=5.0, idle=5.0),
+        },
         rounds=rounds,
     )
-    rows = [(k, spread(v).median, added(v, figures["none"]).median) for k, v in figures.items()]
+    rows = [
+        (k, spread(v).median, added(v, figures["not guarded"]).median) for k, v in figures.items()
+    ]
     print("\na chunk of an async stream\n")
     print(table(("time limits", "us", "added"), rows))
 

@@ -32,10 +32,11 @@ class FallbackStream(SyncStream):
         watch.provisional = watch.deferred = True
         self._self_held: deque[Any] = deque()
         self._self_restart = restart
-        self._self_plain = False
+        self._self_ready: Any = None
 
     def __next__(self) -> Any:
-        return self._self_next() if self._self_plain else self._next()
+        ready = self._self_ready
+        return self._next() if ready is None else ready()
 
     def _next(self) -> Any:
         """The next chunk, as long as there is something to decide."""
@@ -61,7 +62,7 @@ class FallbackStream(SyncStream):
             return held.popleft()
         if watch.deferred:
             return self._last()
-        self._self_plain = True
+        self._self_ready = self._self_next
         return self._self_next()
 
     def _last(self) -> Any:
@@ -125,11 +126,12 @@ class AsyncFallbackStream(AsyncStream):
         watch.provisional = watch.deferred = True
         self._self_held: deque[Any] = deque()
         self._self_restart = restart
-        self._self_plain = False
+        self._self_ready: Any = None
 
     def __anext__(self) -> Awaitable[Any]:
         # A coroutine less for every chunk, once there is nothing left to decide.
-        return self._self_next() if self._self_plain else self._next()
+        ready = self._self_ready
+        return self._next() if ready is None else ready()
 
     async def _next(self) -> Any:
         watch: Watch = self._self_watch
@@ -154,7 +156,7 @@ class AsyncFallbackStream(AsyncStream):
             return held.popleft()
         if watch.deferred:
             return await self._last()
-        self._self_plain = True
+        self._self_ready = self._self_next
         return await self._self_next()
 
     async def _last(self) -> Any:
