@@ -307,7 +307,12 @@ class Ladder:
         self.error = error
         retry_in = None
         flow = self._flow
-        if flow.may_retry(failure) and is_retryable(error) and self._call.runtime.retries.take(now):
+        if (
+            self._plan.retries
+            and flow.may_retry(failure)
+            and is_retryable(error)
+            and self._call.runtime.retries.take(now)
+        ):
             retry_in = delay_before(flow.here, retry_after(error), wait=self._plan.wait)
         return flow.failed(failure, now, retry_in=retry_in)
 

@@ -43,6 +43,7 @@ class Plan:
         gated: Whether a gate of a tier has to be asked where no switch is set.
         late: Whether an attempt may still answer after its call has ended.
         adapts: Whether a tier changes what the function is called with.
+        retries: Whether a tier may be tried more than once.
         first: What every call begins with that nothing holds back; None: a canned response.
     """
 
@@ -57,6 +58,7 @@ class Plan:
     gated: bool = field(init=False)
     late: bool = field(init=False)
     adapts: bool = field(init=False)
+    retries: bool = field(init=False)
     first: Try | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,6 +71,8 @@ class Plan:
         object.__setattr__(self, "late", self.enforced or self.hedge is not None)
         adapts = any(isinstance(tier, Tier) and tier.adapt is not None for tier in self.tiers)
         object.__setattr__(self, "adapts", adapts)
+        retries = any(isinstance(tier, Tier) and tier.attempts > 1 for tier in self.tiers)
+        object.__setattr__(self, "retries", retries)
         best = self.tiers[0]
         first = Try(0, best, 1, best.timeout, best.first_token) if isinstance(best, Tier) else None
         object.__setattr__(self, "first", first)

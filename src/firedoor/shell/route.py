@@ -30,6 +30,7 @@ class Route:
     """One guarded function: its kind and name, and what every record of it has in common."""
 
     __slots__ = (
+        "_lone",
         "alias",
         "clean_alias",
         "clean_names",
@@ -86,6 +87,7 @@ class Route:
         self.rules = rules
         self.max_calls = max_calls
         self.streams = False  # has returned one
+        self._lone: tuple[str, Plan] | None = None
         self.alias = plan.alias if plan is not None and plan.named else model
         self.clean_alias = None if self.alias is None else runtime.clean(self.alias)
         self.clean_names = _clean_names(runtime, plan, self.alias)
@@ -107,7 +109,11 @@ class Route:
 
     def single(self, model: str | None) -> Plan:
         """The plan of a route that has none, for calls that must end by a deadline."""
-        return Plan((Tier(model or self.name),), named=False)
+        name = model or self.name
+        made = self._lone
+        if made is None or made[0] != name:
+            made = self._lone = (name, Plan((Tier(name),), named=False))
+        return made[1]
 
 
 _ALWAYS_KNOWN = (
