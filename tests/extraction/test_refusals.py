@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firedoor.extraction.refusals import refusal_in
+from firedoor.extraction.refusal_patterns import DECLINES
+from firedoor.extraction.refusals import _may_decline, refusal_in
 from support.refusals import load, rates
 
 LONG = "The parcel left the warehouse on Monday and will be with you by Thursday. " * 400
@@ -82,3 +83,31 @@ def test_what_is_read_is_bounded(piece):
     """The same answer however often a piece is repeated beyond what is read."""
     text = piece * (3000 // len(piece))
     assert refusal_in(text) == refusal_in(text * 30)
+
+
+DECLINING = (
+    "i we i'm we'll i'd would am must have to going afraid sadly, can only decline refuse turn this "
+    "you down refrain from abstain say no pass on that stepping back stop here draw the line much "
+    "rather not leave prefer avoid do don't wouldn't want write help respectfully refusing declining"
+).split()
+
+
+@given(st.lists(st.sampled_from(DECLINING), max_size=10).map(" ".join))
+def test_no_form_of_declining_is_passed_over(sentence):
+    assert DECLINES.search(sentence) is None or _may_decline(sentence)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "i must decline.",
+        "(i'd rather not say.)",
+        "i, sadly, decline.",
+        "we'll pass on this.",
+        "i don't want to help with it.",
+        "declining to answer.",
+    ],
+)
+def test_forms_of_declining_are_seen(sentence):
+    assert DECLINES.search(sentence)
+    assert _may_decline(sentence)

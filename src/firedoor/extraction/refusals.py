@@ -296,7 +296,7 @@ def _marked(sentence: str) -> int:
 
 def _points(sentence: str, marks: int) -> float:
     """How far one sentence, in lower case, declines."""
-    if marks & _DECLINE and DECLINES.search(sentence):
+    if marks & _DECLINE and _may_decline(sentence) and DECLINES.search(sentence):
         return _ENOUGH
     if marks & _SCOPE and marks & _SELF and NOT_MINE.search(sentence):
         return _ENOUGH
@@ -319,6 +319,20 @@ def _points(sentence: str, marks: int) -> float:
         for found in islice(UNABLE.finditer(sentence), 3):
             best = max(best, _verbal(found, sentence))
     return best
+
+
+def _may_decline(sentence: str) -> bool:
+    """Whether a sentence has what every form of `DECLINES` has: a tenth of the cost of looking."""
+    return (
+        "i " in sentence
+        or "i'" in sentence
+        or "i," in sentence
+        or "we " in sentence
+        or "we'" in sentence
+        or "we," in sentence
+        or "want to" in sentence
+        or "ing to" in sentence
+    )
 
 
 def _verbal(found: re.Match[str], sentence: str) -> float:
