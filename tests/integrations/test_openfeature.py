@@ -8,7 +8,9 @@ from openfeature.event import ProviderEventDetails
 from openfeature.exception import ErrorCode, GeneralError
 from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 from openfeature.provider import AbstractProvider, Metadata
+from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
+from firedoor.core.switches import Kind
 from firedoor.errors import ConfigurationError
 from firedoor.integrations.openfeature import Flag, follow_flags
 from firedoor.shell.switchboard import Switchboard
@@ -86,6 +88,43 @@ def test_flags_set_switches_of_every_type(follow, switches):
     assert kill.source == "openfeature:test"
     with pytest.raises(ConfigurationError, match="held by openfeature:test"):
         switches.revert(kill.id)
+
+
+SHARES = [
+    Flag("cap", "cap_budget", "llm:answer/day"),
+    Flag("shed", "shed_load", "newsletter"),
+]
+
+
+def test_shares_are_float_flags(follow, switches):
+    """With the provider the SDK brings along."""
+
+    def provider(cap, shed):
+        return InMemoryProvider(
+            {
+                "cap": InMemoryFlag("now", {"now": cap}),
+                "shed": InMemoryFlag("now", {"now": shed}),
+            }
+        )
+
+    follow(provider(0.5, 0.25), SHARES)
+    assert [(s.kind, s.target, s.value) for s in switches.active()] == [
+        (Kind.CAP_BUDGET, "llm:answer/day", 0.5),
+        (Kind.SHED_LOAD, "newsletter", 0.25),
+    ]
+    api.set_provider_and_wait(provider(1.0, 0.0), "test")
+    switches.sync()
+    assert switches.active() == ()
+    api.set_provider_and_wait(provider(0.0, 1.0), "test")  # the ends that do switch
+    switches.sync()
+    assert [s.value for s in switches.active()] == [0.0, 1.0]
+
+
+def test_a_share_out_of_range_is_a_problem_and_no_switch(follow, switches):
+    follow(Provider(cap=1.5, shed=-0.5), SHARES)
+    assert switches.active() == ()
+    assert "cap: switch cap_budget value=1.5" in switches.problems["openfeature:test"]
+    assert "shed: switch shed_load value=-0.5" in switches.problems["openfeature:test"]
 
 
 def test_a_flag_that_is_off_sets_nothing_and_one_turned_off_is_taken_back(follow, switches):

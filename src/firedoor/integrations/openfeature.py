@@ -48,8 +48,10 @@ _OFF: dict[Kind, Any] = {
     Kind.STRICTNESS: "",
     Kind.DEPTH: -1,
     Kind.MINIMUM_TIER: 0,
+    Kind.CAP_BUDGET: 1.0,
+    Kind.SHED_LOAD: 0.0,
 }
-_EXAMPLE: dict[type, Any] = {bool: None, str: "normal", int: 1}
+_EXAMPLE: dict[type, Any] = {bool: None, str: "normal", int: 1, float: 0.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,9 @@ class Flag:
         key: The flag's key at its provider.
         kind: A boolean flag for `disable` and `safe_mode`; a string flag (empty: no switch) for
             `alias`, `prompt` and `strictness`; an integer flag for `depth` (-1: no switch) and
-            `minimum_tier` (0: no switch).
+            `minimum_tier` (0: no switch); a float flag for `cap_budget` (the share of its limit at
+            which a budget ends; 1: no switch) and `shed_load` (the share of a journey's requests
+            that are turned away; 0: no switch).
         target: As for the switch of that kind.
         journey: The only journey it acts on. None: all.
         in_flight: What streams that run already do.
@@ -153,6 +157,7 @@ class FlagSource:
             bool: client.get_boolean_details,
             str: client.get_string_details,
             int: client.get_integer_details,
+            float: client.get_float_details,
         }
         details = ask[type(flag.off)](flag.key, flag.off, self._context)
         status = client.get_provider_status()
