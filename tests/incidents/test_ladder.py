@@ -1,12 +1,14 @@
 """What follows when an action does not help, may not run, runs out, or is taken back."""
 
 import dataclasses
+import itertools
 
 import pytest
 
 import firedoor as fd
 from firedoor import actions
 from firedoor.core.incident import ActionState
+from firedoor.incidents.responder import AGAIN, COOL_DOWN
 from firedoor.testing import FakeClock
 from support.incident_app import JOURNEY, App, events, refusals
 
@@ -90,6 +92,24 @@ class TestEscalation:
         again = incident.actions[1].requested_at - incident.actions[0].ended_at
         assert again >= 300  # not at once: what was just undone is left alone for a while
         assert app.door.switches.resolve("", journey=JOURNEY).safe_mode is not None
+
+    def test_what_has_helped_is_taken_again_as_soon_as_the_signal_is_bad_again(self, clock):
+        app = App(clock)
+        alert = refusals(first_action=actions.SwitchAlias("gpt-5", "gpt-5-mini", ttl="20m"))
+        incident = broken(app, alert, models=("gpt-5",))
+        app.serve(14_000)
+        taken = incident.actions
+        assert {str(a.kind) for a in taken} == {"switch_alias"}
+        waited = [b.requested_at - a.ended_at for a, b in itertools.pairwise(taken)]
+        assert len(waited) > AGAIN
+        # Only as long as the rule takes to see it.
+        assert all(seconds < COOL_DOWN for seconds in waited[:AGAIN]), waited
+        # What keeps coming back is a person's: it is said once, and held at longer intervals.
+        assert all(seconds >= COOL_DOWN for seconds in waited[AGAIN:])
+        said = [e.text for e in incident.timeline if e.event == "returns"]
+        assert len(said) == 1
+        assert said[0].startswith("refusals-up has come back each time that it ended: gpt-5 → ")
+        app.door.close()
 
     def test_what_cannot_act_says_why_and_the_next_follows(self, app):
         alert = refusals(

@@ -102,6 +102,7 @@ class ActionRecord:
         approved_by: Who let it go on, where somebody had to.
         applied_at: When it took effect.
         verify_until: When it must have helped.
+        verified_at: When its signal was seen to be back; None: it has not helped, or no more.
         expires_at: When it ends by itself.
         ended_at: When it was reverted, rejected, promoted, or ran out.
         undo: What `revert` needs for the exact inverse (ids of switches), as plain values.
@@ -126,6 +127,7 @@ class ActionRecord:
     approved_by: str | None = None
     applied_at: float | None = None
     verify_until: float | None = None
+    verified_at: float | None = None
     expires_at: float | None = None
     ended_at: float | None = None
     approve_until: float | None = None

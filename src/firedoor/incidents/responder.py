@@ -29,10 +29,13 @@ from firedoor.incidents.sight import HELD, Sight, holds, safe, same_target
 from firedoor.shell.runtime import Runtime
 from firedoor.types import AlertState, IncidentState, Mode
 
-__all__ = ["COOL_DOWN", "Responder"]
+__all__ = ["AGAIN", "COOL_DOWN", "Responder"]
 
 COOL_DOWN: Final = 300.0
 """Seconds after an action has ended in which no automatic one writes to its target again."""
+
+AGAIN: Final = 3
+"""How often an action that has helped is taken again at once, before a cool-down holds it too."""
 
 INTERRUPTED: Final = 30.0
 """Seconds after which an action that was begun and not finished was interrupted."""
@@ -176,7 +179,7 @@ class Responder:
             # Recovering, over, or nobody there to judge by: only the first says that it helped.
             back = seen is None or seen.new is AlertState.RECOVERING
             if back and action.state is ActionState.APPLIED and self._seen(sight):
-                good = replace(action, state=ActionState.VERIFIED)
+                good = replace(action, state=ActionState.VERIFIED, verified_at=now)
                 said = f"{sight.record.signal} is back: {action.text}"
                 self._deeds.commit(record, action, good, said)
             return
@@ -190,7 +193,7 @@ class Responder:
         window = sight.record.window
         if since < window + (until - action.applied_at) and sight.better(now, since) is not False:
             return  # what was before is still in the rule's window
-        failed = replace(action, state=ActionState.FAILED)
+        failed = replace(action, state=ActionState.FAILED, verified_at=None)
         said = f"did not help within {lasted(since)} ({seen.reading.why}): {action.text}"
 
         def edit(r: IncidentRecord) -> IncidentRecord:
@@ -233,8 +236,10 @@ class Responder:
             if not holds(last):
                 if now >= (last.verify_until or now):
                     self._start(record, sight, last.step + 1)
-            elif now - (last.ended_at or now) >= COOL_DOWN:
+            elif _soon(record, last) or now - (last.ended_at or now) >= COOL_DOWN:
                 self._start(record, sight, last.step)
+            else:
+                self._returning(record, sight, last)
         elif last.state is ActionState.SUGGESTED and now >= (last.verify_until or now):
             self._start(record, sight, last.step + 1)
 
@@ -352,7 +357,7 @@ class Responder:
         }[mode]
         if mode is Mode.AUTO:
             try:
-                self._may_write(record, does, now)
+                self._may_write(record, entry, does, now)
             except _ElsewhereError:
                 state = ActionState.APPLIED
                 text = f"{text} (by another process)"
@@ -387,7 +392,9 @@ class Responder:
                 return switch
         return None
 
-    def _may_write(self, record: IncidentRecord, does: Action, now: float) -> None:
+    def _may_write(
+        self, record: IncidentRecord, entry: ActionRecord, does: Action, now: float
+    ) -> None:
         """One automatic writer per target, and none just after another."""
         target = does.target
         if not target:
@@ -400,6 +407,9 @@ class Responder:
                     raise CannotAct(f"{target} is held by {other.id} ({action.text})")
                 ended = action.ended_at
                 automatic = action.mode is Mode.AUTO and action.applied_at is not None
+                mine = other.id == record.id and action.alert == entry.alert
+                if mine and action.step == entry.step and _soon(record, action):
+                    continue  # its own time was up: nobody has set anything against it
                 if ended is not None and automatic and now - ended < COOL_DOWN:
                     raise _LaterError
         if not self._claims.take(target, record.id, does.lasts):
@@ -408,10 +418,26 @@ class Responder:
     def _known(self, record: IncidentRecord) -> Iterable[IncidentRecord]:
         return {**{r.id: r for r in self._book.open_records()}, record.id: record}.values()
 
+    def _returning(self, record: IncidentRecord, sight: Sight, action: ActionRecord) -> None:
+        """Say, once, that an action helps and that what it helps against does not end."""
+        if action.verified_at is None or any(
+            e.event == "returns" and action.text in e.text for e in record.timeline
+        ):
+            return
+        text = (
+            f"{sight.name} has come back each time that it ended: {action.text}; a person has to "
+            "mend the cause or to make it permanent"
+        )
+        self._say(record, text, "returns")
+
     def _exhausted(self, record: IncidentRecord, sight: Sight) -> None:
-        now = self._book.time()
         text = f"{sight.name}: no further action is left; a person has to take over"
-        self._book.update(record.id, lambda r: lifecycle.note(r, text, event="ladder_end", now=now))
+        self._say(record, text, "ladder_end")
+
+    def _say(self, record: IncidentRecord, text: str, event: str) -> None:
+        """Put a line into the incident, and tell those on call."""
+        now = self._book.time()
+        self._book.update(record.id, lambda r: lifecycle.note(r, text, event=event, now=now))
         try:
             self._notify(f"{record.severity} {record.id}: {text}")
         except Exception as error:
@@ -431,6 +457,18 @@ class _ElsewhereError(Exception):
 
 
 _INTERRUPTED = "interrupted"
+
+
+def _soon(record: IncidentRecord, action: ActionRecord) -> bool:
+    """Whether an action that is over had helped until its time was up, and not too often so."""
+    if action.state is not ActionState.EXPIRED or action.verified_at is None:
+        return False
+    ended = [
+        a
+        for a in record.actions
+        if (a.alert, a.step, a.state) == (action.alert, action.step, ActionState.EXPIRED)
+    ]
+    return len(ended) <= AGAIN
 
 
 def _leads(sight: Sight, record: IncidentRecord) -> bool:
