@@ -1,5 +1,6 @@
 """What follows when an action does not help, may not run, runs out, or is taken back."""
 
+import contextlib
 import dataclasses
 import itertools
 
@@ -70,6 +71,37 @@ class TestEscalation:
         assert incident.actions[0].state is ActionState.EXPIRED
         assert incident.recovered_at is not None
         assert incident.state is fd.IncidentState.STABILISED
+
+    @pytest.mark.parametrize(
+        ("journey", "shed", "share", "seen"),
+        [
+            (JOURNEY, "news", 1.0, True),  # it makes room for this one
+            (JOURNEY, JOURNEY, 1.0, False),  # nobody is there to be well
+            (JOURNEY, JOURNEY, 0.5, True),  # the half that goes on is like the other
+            (None, "news", 1.0, False),  # what was bad on news is in no figure any more
+            (None, "news", 0.5, True),
+        ],
+    )
+    def test_who_is_turned_away_is_not_well(self, app, journey, shed, share, seen):
+        alert = refusals(
+            journey=journey,
+            first_action=actions.ShedLoad((shed,), share=share, ttl="2h", verify="30m"),
+        )
+        app.serve(1, journey="news")
+        incident = broken(app, alert)
+        assert states(incident) == [("shed_load", "applied")]
+        app.refusing.clear()
+        for _ in range(450):
+            app.clock.advance(2)
+            for name in (JOURNEY, "news"):
+                with contextlib.suppress(fd.Denied), app.door.request(name):
+                    app.answer("where is my order?")
+        assert (incident.recovered_at is not None) is seen
+        assert (incident.state is fd.IncidentState.STABILISED) is seen
+        if not seen:
+            incident.revert(incident.actions[0].id, actor="ana")
+            app.serve(900)
+            assert incident.recovered_at is not None
 
     def test_of_alerts_that_fire_together_the_one_that_leads_acts_first(self, app):
         """What is done about an effect is not begun before what is done about the cause."""

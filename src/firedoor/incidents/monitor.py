@@ -20,18 +20,17 @@ from typing import Any, Final
 
 from firedoor.core import lifecycle
 from firedoor.core.classify import PRECEDENCE, Classification, Observation, classify
-from firedoor.core.incident import IN_FORCE, ActionRecord, AlertRecord, IncidentRecord
+from firedoor.core.incident import IN_FORCE, AlertRecord, IncidentRecord
 from firedoor.core.series import Selector, Shape
 from firedoor.core.severity import Exposure, assess
 from firedoor.errors import FiredoorError
-from firedoor.incidents.actions import CUTS
 from firedoor.incidents.alert import Alert
 from firedoor.incidents.book import Incidents
 from firedoor.incidents.claims import Claims
 from firedoor.incidents.correlation import common, joined, key_of, place_of
 from firedoor.incidents.deeds import Deeds
 from firedoor.incidents.responder import Responder
-from firedoor.incidents.sight import Sight
+from firedoor.incidents.sight import Sight, hidden
 from firedoor.incidents.signals import OTHER, Signals
 from firedoor.incidents.watch import Transition, Watch
 from firedoor.records import Decision
@@ -484,7 +483,9 @@ class Monitor:
             for alert in record.alerts
             if alert.recovered_at is None and self._state(alert) is AlertState.OK
         ]
-        if not over or any(_cuts(a) for a in record.actions if a.state in IN_FORCE):
+        acting = [a for a in record.actions if a.state in IN_FORCE]
+        over = [alert for alert in over if not any(hidden(a, alert) for a in acting)]
+        if not over:
             return record
         wall = self._book.time()
 
@@ -617,7 +618,3 @@ def _title(alert: AlertRecord) -> str:
 def _in_force(record: IncidentRecord) -> bool:
     """Whether calls are made under it: users are affected, or something still holds it."""
     return record.recovered_at is None or any(a.state in IN_FORCE for a in record.actions)
-
-
-def _cuts(action: ActionRecord) -> bool:
-    return action.kind in CUTS

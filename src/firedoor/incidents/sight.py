@@ -8,13 +8,13 @@ from typing import Final
 
 from firedoor.core.incident import ActionRecord, ActionState, AlertRecord, IncidentRecord
 from firedoor.core.switches import ANYTHING
-from firedoor.incidents.actions import FINAL
+from firedoor.incidents.actions import CUTS, FINAL, ShedLoad
 from firedoor.incidents.alert import Alert
 from firedoor.incidents.correlation import name_of
 from firedoor.incidents.watch import Transition
 from firedoor.types import AlertState
 
-__all__ = ["HELD", "Sight", "holds", "safe", "same_target"]
+__all__ = ["HELD", "Sight", "hidden", "holds", "safe", "same_target"]
 
 HELD: Final = frozenset({ActionState.APPLIED, ActionState.VERIFIED})
 """In force, and not known to be of no help."""
@@ -69,6 +69,21 @@ def safe(record: IncidentRecord, sight: Sight) -> bool:
         and a.parameters.get("journey") in {ANYTHING, sight.record.journey}
         for a in record.actions
     )
+
+
+def hidden(action: ActionRecord, alert: AlertRecord) -> bool:
+    """Whether an action keeps from being seen what an alert reads: quiet is no recovery then.
+
+    Load that is shed hides the journeys it turns away whole, from their own alerts and from those
+    of the whole door. The journey it makes room for is seen as well as ever, and so is one of which
+    a share goes on: which requests are turned away does not depend on how they would have gone.
+    """
+    if action.kind != ShedLoad.kind:
+        return action.kind in CUTS
+    if action.parameters.get("share", 1.0) < 1.0:
+        return False
+    named = action.parameters.get("journeys") or [action.target.partition(":")[2]]
+    return alert.journey is None or alert.journey in named or ANYTHING in named
 
 
 def same_target(one: str, other: str) -> bool:
