@@ -584,7 +584,7 @@ class Firedoor:
         """What went wrong: the open ones, and what became of those before."""
         return self._desk.book
 
-    def watch(self, alerts: Iterable[Alert]) -> None:
+    def watch(self, alerts: Iterable[Alert], *, checks: bool = True) -> None:
         """Watch alerts: what fires becomes an incident, and its first action is taken.
 
         May be called again with more. From the first call on a thread looks once a second; on a
@@ -592,12 +592,19 @@ class Firedoor:
 
         Args:
             alerts: `fd.alerts.defaults(...)`, or alerts of your own.
+            checks: Whether an alert on groundedness brings its check along, on a sample and within
+                a budget (`docs/checks.md`), where no check of that name is declared. A clock of
+                your own brings none: a thread's scores come at no set time of it.
 
         Raises:
             ConfigurationError: If a name is used twice, a signal does not exist, or a rule cannot
                 judge it.
         """
+        alerts = tuple(alerts)
         self._desk.watch(alerts)
+        runtime = self._runtime
+        if checks and runtime.enabled and runtime.clock is SYSTEM_CLOCK:
+            self._checks.bring({alert.signal for alert in alerts})
 
     def evaluate(self) -> tuple[Transition, ...]:
         """Look at every alert now, and act; answers those that changed their state."""

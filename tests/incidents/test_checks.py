@@ -558,3 +558,60 @@ def test_outside_a_request_and_without_retrieval_there_is_nothing_to_hold_an_ans
         answer()
     door.flush()
     assert counts(door, "groundedness") == {"not_applicable": 2}
+
+
+# What alerts bring along ------------------------------------------------------------------------
+
+
+def watched(*, enough=400, **kwargs):
+    """What the default alerts alone make of answers that rest on nothing."""
+    with fd.Firedoor("shop") as door:
+        door.watch(fd.alerts.defaults(journeys={"help": fd.Journey()}), **kwargs)
+        app = App(door, says="Parcels to Madagascar take ninety weeks by camel.")
+        for _ in range(enough):
+            app.serve()
+        door.flush()
+        return door.checks, door.signals.read("ungrounded_rate", journey="help")
+
+
+def test_default_alerts_see_invented_answers_though_no_check_is_declared():
+    checks, sample = watched()
+    runs = checks["groundedness"]
+    assert sample.value == 1.0
+    assert 50 <= runs["scored"] + runs["skipped"] <= 150  # about a quarter of the calls
+    assert sample.size == runs["scored"] <= 240  # a window's end may lie between them
+
+
+def test_the_check_of_alerts_can_be_left_out():
+    checks, sample = watched(enough=20, checks=False)
+    assert (checks, sample.size) == ({}, 0)
+
+
+def test_alerts_that_read_something_else_bring_no_check():
+    with fd.Firedoor("shop") as door:
+        alerts = fd.alerts.defaults()
+        door.watch([a for a in alerts if a.signal != "ungrounded_rate"])
+        assert door.checks == {}
+
+
+def test_a_declared_check_is_the_one_that_runs():
+    def score(answer, context):
+        return 0.9
+
+    for early in (True, False):
+        with fd.Firedoor("shop") as door:
+            if early:
+                door.check("groundedness", score)
+            door.watch(fd.alerts.defaults())
+            if not early:
+                door.check("groundedness", score)
+            app = App(door)
+            app.serve()
+            door.flush()
+            assert door.signals.read("groundedness").value == 0.9
+
+
+def test_time_that_is_not_the_systems_is_left_to_its_owner():
+    with fd.Firedoor("shop", clock=FakeClock()) as door:
+        door.watch(fd.alerts.defaults())
+        assert door.checks == {}

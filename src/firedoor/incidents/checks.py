@@ -13,7 +13,7 @@ import re
 import threading
 import zlib
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -42,6 +42,11 @@ __all__ = ["GROUNDEDNESS", "Check", "Checks"]
 
 GROUNDEDNESS = "groundedness"
 """The check that comes with firedoor."""
+
+_BROUGHT_FOR = frozenset({GROUNDEDNESS, "ungrounded_rate"})
+_BROUGHT_SAMPLE = 0.25
+_BROUGHT_BUDGET = Budget(calls=120, per=60.0)
+"""At 3 ms a check less than a hundredth of one processor, and enough of a sample in five minutes."""
 
 Check = Callable[
     [str, CheckContext],
@@ -170,6 +175,13 @@ class Checks:
             raise ConfigurationError(f"{where}): there is a signal of that name; choose another")
         self._checks = (*(check for check in self._checks if check.name != name), made)
         self._runtime.witness = self
+
+    def bring(self, signals: Collection[str]) -> None:
+        """Run the default check where one of these signals needs it and nobody declared it."""
+        known = {check.name for check in self._checks}
+        if _BROUGHT_FOR.isdisjoint(signals) or GROUNDEDNESS in known or len(known) >= _MOST_CHECKS:
+            return
+        self.add(GROUNDEDNESS, sample=_BROUGHT_SAMPLE, budget=_BROUGHT_BUDGET)
 
     # On the path of calls --------------------------------------------------------------------
 
