@@ -306,6 +306,8 @@ class Extract:
         complete: Whether the provider said that it had finished. False for a stream that ended
             without a finish reason; None where the shape has no such notion (plain text).
         refusal: `stop_reason`, `refusal_block` or `text`: the layer that told of a refusal.
+        answered: What was said beside a refusal block: where it has substance, the refusal is a
+            partial one.
         unknown: Why the shape was not understood; None if it was.
     """
 
@@ -322,4 +324,5 @@ class Extract:
     sources: tuple[Source, ...] = ()
     documents: tuple[str, ...] = ()
     unknown: str | None = None
+    answered: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)

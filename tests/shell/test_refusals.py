@@ -164,3 +164,85 @@ def test_a_stream_that_broke_is_a_failure_whatever_it_said(door, seen):
     with pytest.raises(ConnectionError):
         list(answer())
     assert told(seen)[2] == "failed"
+
+
+# An answer beside a refusal block ----------------------------------------------------------------
+
+DOES = PARTLY.partition("but ")[2].capitalize()
+
+
+def chat(content, refusal, finish="stop"):
+    message = {"role": "assistant", "content": content, "refusal": refusal}
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    return {"object": "chat.completion", "model": "gpt-5", "choices": [choice]}
+
+
+def response(content, refusal, finish="stop"):
+    parts = [
+        {"type": "output_text", "text": content},
+        {"type": "refusal", "refusal": refusal},
+    ]
+    filtered = finish != "stop"
+    return {
+        "object": "response",
+        "model": "gpt-5",
+        "status": "incomplete" if filtered else "completed",
+        "incomplete_details": {"reason": "content_filter"} if filtered else None,
+        "output": [{"type": "message", "role": "assistant", "content": parts}],
+    }
+
+
+def chat_stream(content, refusal, finish="stop"):
+    def chunk(delta, end=None):
+        choice = {"index": 0, "delta": delta, "finish_reason": end}
+        return {"object": "chat.completion.chunk", "model": "gpt-5", "choices": [choice]}
+
+    for piece in content.split(" "):
+        yield chunk({"content": f"{piece} "})
+    yield chunk({"refusal": refusal})
+    yield chunk({}, finish)
+
+
+def response_stream(content, refusal, finish="stop"):
+    yield {"type": "response.created", "response": {"model": "gpt-5"}}
+    for piece in content.split(" "):
+        yield {"type": "response.output_text.delta", "delta": f"{piece} "}
+    yield {"type": "response.refusal.delta", "delta": refusal}
+    if finish == "stop":  # else it is seen in the final event only
+        yield {
+            "type": "response.completed",
+            "response": response(content, refusal),
+        }
+    else:
+        yield {"type": "response.incomplete", "response": response(content, refusal, finish)}
+
+
+@pytest.fixture(params=[chat, response, chat_stream, response_stream], ids=lambda f: f.__name__)
+def both(request, door):
+    @door.llm("answer", model="gpt-5")
+    def answer(*said, **kwargs):
+        return request.param(*said, **kwargs)
+
+    def run(*said, **kwargs):
+        found = answer(*said, **kwargs)
+        if not isinstance(found, dict):
+            list(found)
+
+    return run
+
+
+def test_an_answer_of_substance_beside_a_refusal_block_is_a_partial_refusal(both, seen, door):
+    both(DOES, DECLINED)
+    assert told(seen) == (None, True, "answered")
+    assert door.signals.read("partial_refusal_rate", route="llm:answer").value == 1.0
+
+
+@pytest.mark.parametrize("content", ["Thanks for asking.", DECLINED + " " + DECLINED * 2])
+def test_a_phrase_or_a_second_no_beside_a_refusal_block_leaves_it_one(both, seen, content):
+    both(content, DECLINED)
+    assert told(seen) == ("refusal_block", False, "refused")
+
+
+def test_the_stop_reason_comes_before_the_block(both, seen):
+    both(DOES, DECLINED, finish="content_filter")
+    assert told(seen) == ("stop_reason", False, "refused")

@@ -25,6 +25,7 @@ _OBJECTS = ("chat.completion", "chat.completion.chunk", "text_completion")
 def extract_chat(value: Any) -> Extract:
     """A whole chat completion. Several choices: their texts are joined by a newline."""
     texts: list[str] = []
+    answered: list[str] = []
     reasons: list[str] = []
     calls: list[ToolCall] = []
     refusal = output_type = None
@@ -32,6 +33,8 @@ def extract_chat(value: Any) -> Extract:
         message = field(choice, "message")
         content = text_of_content(field(message, "content")) or text(field(choice, "text"))
         declined = text(field(message, "refusal"))
+        if content:
+            answered.append(content)
         if content or declined:
             texts.append(content or declined or "")
         if declined:
@@ -44,7 +47,7 @@ def extract_chat(value: Any) -> Extract:
         reason = finish_reason(field(choice, "finish_reason"))
         if reason is not None:
             reasons.append(reason)
-    if refusal is None and "content_filter" in reasons:
+    if "content_filter" in reasons:
         refusal = "stop_reason"
     return Extract(
         model=text(field(value, "model")),
@@ -57,6 +60,7 @@ def extract_chat(value: Any) -> Extract:
         text="\n".join(texts) if texts else None,
         complete=True if reasons else None,
         output_type=output_type,
+        answered="\n".join(answered) if refusal and answered else None,
     )
 
 
@@ -110,7 +114,8 @@ class ChatStream:
         self._parts: list[str] = []
         self._choices: dict[int, list[str]] = {0: self._parts}
         self._deltas = 0
-        self._refusals = False
+        self._refusals: list[tuple[int, int]] = []
+        """Which pieces of which choices are of a refusal block."""
         self._calls: dict[tuple[int, int], _Call] = {}
         self._finished: dict[int, str] = {}
         self._heads: list[Any] = []
@@ -178,17 +183,18 @@ class ChatStream:
             index = count(field(choice, "index")) or 0
             parts = self._choices.setdefault(index, [])
             delta = field(choice, "delta")
+            declined = text(field(delta, "refusal"))
             for piece in (
                 text_of_content(field(delta, "content")),
                 text(field(choice, "text")),
-                text(field(delta, "refusal")),
+                declined,
             ):
                 if piece is not None:
                     parts.append(piece)
                     self._deltas += 1
                     content = True
-            if text(field(delta, "refusal")) is not None:
-                self._refusals = True
+            if declined is not None:
+                self._refusals.append((index, len(parts) - 1))
             content |= self._read_calls(index, delta)
             reason = finish_reason(field(choice, "finish_reason"))
             if reason is not None:
@@ -218,6 +224,15 @@ class ChatStream:
         """What a chunk told of an error: gateways answer 200 and break in the stream."""
         return self._broke or ("error" if "error" in self._finished.values() else None)
 
+    def _answered(self) -> str | None:
+        """What was said beside the refusal blocks."""
+        declined = set(self._refusals)
+        said = [
+            "".join(piece for place, piece in enumerate(parts) if (index, place) not in declined)
+            for index, parts in sorted(self._choices.items())
+        ]
+        return "\n".join(filter(None, said)) or None
+
     def result(self) -> Extract:
         """The stream as one response, as far as it came."""
         reasons = tuple(self._finished[i] for i in sorted(self._finished))
@@ -225,7 +240,7 @@ class ChatStream:
         complete = bool(reasons) and error is None and self._finished.keys() >= self._choices_seen()
         texts = ["".join(parts) for _, parts in sorted(self._choices.items())]
         refusal = "refusal_block" if self._refusals else None
-        if refusal is None and "content_filter" in reasons:
+        if "content_filter" in reasons:
             refusal = "stop_reason"
         found = Extract(
             model=self._head("model"),
@@ -237,6 +252,7 @@ class ChatStream:
             refusal=refusal,
             text="\n".join(t for t in texts if t) or None,
             complete=complete,
+            answered=self._answered() if self._refusals else None,
         )
         if error is not None:
             found.extra["error"] = error

@@ -50,7 +50,7 @@ def _message(value: Any) -> Extract:
     )
     declined = text(path(value, "additional_kwargs", "refusal"))
     refusal = "refusal_block" if declined else None
-    if refusal is None and reason == "content_filter":
+    if reason == "content_filter":
         refusal = "stop_reason"
     usage = usage_of(field(value, "usage_metadata")) or usage_of(field(about, "token_usage"))
     return Extract(
@@ -62,6 +62,7 @@ def _message(value: Any) -> Extract:
         tool_calls=tuple(_calls(value)),
         refusal=refusal,
         text=text_of_content(field(value, "content")) or declined,
+        answered=text_of_content(field(value, "content")) if declined else None,
         complete=True if reason else None,
     )
 

@@ -78,7 +78,7 @@ from firedoor.extraction.refusal_words import (
     Mark,
 )
 
-__all__ = ["Refusal", "makes_no_claim", "refusal_in"]
+__all__ = ["Refusal", "answers_beside", "makes_no_claim", "refusal_in"]
 
 Refusal = Literal["full", "partial"]
 
@@ -128,6 +128,11 @@ def refusal_in(text: str) -> Refusal | None:
         else:
             return _close(text, ending=True)
     return _close(text)
+
+
+def answers_beside(text: str) -> bool:
+    """Whether a text that stands beside a refusal block answers some of what was asked."""
+    return len(text.strip()) >= _SUBSTANCE and refusal_in(text) != "full"
 
 
 def makes_no_claim(sentence: str) -> bool:

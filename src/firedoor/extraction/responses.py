@@ -31,6 +31,7 @@ def is_response_event(value: Any) -> bool:
 def extract_response(value: Any) -> Extract:
     """A whole response; `complete` is False while it is queued or in progress."""
     texts: list[str] = []
+    answered: list[str] = []
     calls: list[ToolCall] = []
     refusal = None
     parsed = False
@@ -44,6 +45,8 @@ def extract_response(value: Any) -> Extract:
                     texts.append(said)
                 if declined:
                     refusal = "refusal_block"
+                elif said:
+                    answered.append(said)
                 parsed |= field(part, "parsed") is not None
         elif kind in _TOOL_ITEMS:
             call = _call(item)
@@ -51,7 +54,7 @@ def extract_response(value: Any) -> Extract:
                 calls.append(call)
     status = text(field(value, "status"))
     reason = _finish(value, status, called=bool(calls))
-    if refusal is None and reason == "content_filter":
+    if reason == "content_filter":
         refusal = "stop_reason"
     found = Extract(
         model=text(field(value, "model")),
@@ -64,6 +67,7 @@ def extract_response(value: Any) -> Extract:
         text="\n".join(texts) or None,
         complete=reason is not None if status is not None else None,
         output_type="json" if parsed else None,
+        answered="\n".join(answered) if refusal and answered else None,
     )
     code = text(path(value, "error", "code"))
     if code is not None:
@@ -93,6 +97,7 @@ class ResponseStream:
     """What the events of a streamed response have said so far."""
 
     __slots__ = (
+        "_answered",
         "_arguments",
         "_begun",
         "_deltas",
@@ -111,6 +116,7 @@ class ResponseStream:
         self._deltas = 0
         self._items: dict[str, Any] = {}
         self._refused = False
+        self._answered: list[str] = []
         self.error: str | None = None
 
     def feed(self, event: Any) -> bool:
@@ -122,7 +128,10 @@ class ResponseStream:
                 return False
             self._parts.append(piece)
             self._deltas += 1
-            self._refused |= kind != _TEXT_DELTAS[0]
+            if kind == _TEXT_DELTAS[0]:
+                self._answered.append(piece)
+            else:
+                self._refused = True
             return True
         if kind in _CALL_DELTAS:
             piece = text(field(event, "delta"))
@@ -172,6 +181,7 @@ class ResponseStream:
                 refusal="refusal_block" if self._refused else None,
                 text="".join(self._parts) or None,
                 complete=False,
+                answered="".join(self._answered) if self._refused else None,
             )
         if self.error:
             found.complete = False

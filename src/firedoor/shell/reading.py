@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from firedoor.extraction import Extract
-from firedoor.extraction.refusals import refusal_in
+from firedoor.extraction.refusals import answers_beside, refusal_in
 from firedoor.extraction.words import FINISH
 from firedoor.shell.captured import captured
 from firedoor.types import Outcome, RouteKind, Source, ToolCall
@@ -70,8 +70,12 @@ def fill(call: Call, extract: Extract) -> None:
             [Source(clean(s.id, found), s.score, s.timestamp) for s in extract.sources]
         )
     if extract.refusal is not None:
-        record.refusal = extract.refusal
-        record.outcome = Outcome.REFUSED
+        beside = extract.answered if extract.refusal == "refusal_block" else None
+        if beside and answers_beside(beside):
+            record.partial_refusal = True
+        else:
+            record.refusal = extract.refusal
+            record.outcome = Outcome.REFUSED
     elif extract.text and record.kind is _LLM and not extract.tool_calls:
         # The last layer. A model that asks for a tool goes on, whatever it says meanwhile.
         told = refusal_in(extract.text)
