@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 from firedoor.core.cells import Cell
 
-__all__ = ["Column", "Part", "plus"]
+__all__ = ["Column", "Part", "Running"]
 
 Part = tuple[int, int, int]
 """Observations, and the sums of their values and of their squares, in whole units."""
 
 
-def plus(one: Part, other: Part) -> Part:
+_NOTHING: Part = (0, 0, 0)
+
+
+def _plus(one: Part, other: Part) -> Part:
     """Both together."""
     return one[0] + other[0], one[1] + other[1], one[2] + other[2]
 
@@ -53,6 +57,42 @@ class Column:
         """The sums of what `count` makes of each slot, kept under `name`."""
         known = self._parts.get(name)
         if known is None:
-            made = list(accumulate(map(count, self._cells), plus, initial=(0, 0, 0)))
+            made = list(accumulate(map(count, self._cells), _plus, initial=_NOTHING))
             known = self._parts[name] = made
         return known
+
+
+class Running(NamedTuple):
+    """Closed slots and the newest one, which still grows: what was observed since some moments.
+
+    Attributes:
+        closed: The closed ones.
+        begins: When the newest one begins.
+        cells: What it holds.
+    """
+
+    closed: Column
+    begins: float
+    cells: Sequence[Cell]
+
+    def tallies(self, bounds: Iterable[float]) -> list[int]:
+        """The tally since each of `bounds`."""
+        closed = self.closed.tallies()
+        newest = sum(cell.tally for cell in self.cells)
+        return [
+            closed[self.closed.after(bound)] + (newest if self.begins > bound else 0)
+            for bound in bounds
+        ]
+
+    def parts(
+        self, name: object, count: Callable[[Cell], Part], bounds: Iterable[float]
+    ) -> list[Part]:
+        """The sum since each of `bounds` of what `count` makes of a cell; see `Column.parts`."""
+        closed = self.closed.parts(name, count)
+        newest = _NOTHING
+        for cell in self.cells:
+            newest = _plus(newest, count(cell))
+        return [
+            _plus(closed[self.closed.after(bound)], newest if self.begins > bound else _NOTHING)
+            for bound in bounds
+        ]

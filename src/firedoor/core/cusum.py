@@ -292,13 +292,14 @@ class _Look:
             size = prior.size + max(0, whole.size - sample.size)
             if not self._enough(size, whole.seconds - seconds):
                 break
-            if self.known and (sample.size < rule.minimum or sample.total < least * sample.size):
+            hopeless = sample.size < rule.minimum or sample.total < least * sample.size
+            if hopeless and self.known:
                 continue
             past = prior.plus(evidence.less(whole, sample))
             usual = past.rate if rate else past.mean
             if not self.known:
                 self.known, self.usual = True, usual
-            if sample.size < rule.minimum or not self._matters(sample.total / sample.size, usual):
+            if hopeless or not self._matters(sample.total / sample.size, usual):
                 continue
             nats = self._rate_nats(sample, past) if rate else self._mean_nats(sample, past)
             if best is None or nats > best.nats:

@@ -29,7 +29,7 @@ from math import inf
 from typing import Final, NamedTuple
 
 from firedoor.core.cells import Cell, Key, merged
-from firedoor.core.column import Column
+from firedoor.core.column import Column, Running
 from firedoor.core.series import Selector
 
 __all__ = ["CROWDED", "LEVELS", "REACH", "Question", "Ring", "Slot", "Stretch", "width_at"]
@@ -373,22 +373,17 @@ class Ring:
             return [closed, *newest.parts(question)]
         return [closed]
 
-    def column(self, questions: tuple[Question, ...], begins: float) -> Column:
-        """The closed slots since `begins` or before, a slot once for each question."""
+    def running(self, questions: tuple[Question, ...], begins: float) -> Running:
+        """What the slots since `begins` hold, each once for each question. Not to be written to."""
+        newest = self._newest
         known = self._columns.get(questions)
         if known is None or known.begins > begins:
-            newest = self._newest
             slots = [slot for slot in self.slots(begins, inf) if slot is not newest]
             held = [(s.start, s.read(q, settled=True)) for s in slots for q in questions]
             if len(self._columns) >= _COLUMNS:
                 self._columns = {}
             known = self._columns[questions] = Column(held, begins)
-        return known
-
-    def growing(self, questions: tuple[Question, ...]) -> tuple[float, list[Cell]]:
-        """When the newest slot begins, and its cells. Not to be written to."""
-        newest = self._newest
-        return newest.start, [cell for q in questions for cell in newest.parts(q)]
+        return Running(known, newest.start, [cell for q in questions for cell in newest.parts(q)])
 
     def keys(self, wanted: Callable[[Key], bool]) -> set[Key]:
         """The keys there are that are `wanted`."""

@@ -94,7 +94,6 @@ FAULTS: Final = {
 
 _FAULT_OF: Final = {fault: _ONE[name] for fault, name in FAULTS.items()}
 _LLM = RouteKind.LLM
-_CANNED = Outcome.CANNED
 _ANSWERED = (Outcome.ANSWERED, Outcome.DEGRADED, Outcome.REFUSED)
 _LEFT = (Outcome.CANCELLED, Outcome.ABANDONED)
 _LOOKED = (
@@ -155,8 +154,7 @@ def shape_of(decision: Decision) -> tuple[object, ...]:
     The first `PLACE` parts are its journey, route and alias, and whether it is set apart.
     """
     # No field that is read below may be missing here.
-    kind, outcome, tier = decision.kind, decision.outcome, decision.tier
-    switches, verdicts = decision.switches, decision.verdicts
+    kind, verdicts = decision.kind, decision.verdicts
     more: tuple[object, ...]
     if kind is _LLM:
         more = (
@@ -172,11 +170,11 @@ def shape_of(decision: Decision) -> tuple[object, ...]:
         decision.journey,
         decision.route,
         decision.alias,
-        tier > 0 or outcome is _CANNED or bool(switches),
+        apart(decision),
         kind,
-        outcome,
-        tier,
-        not switches,
+        decision.outcome,
+        decision.tier,
+        not decision.switches,
         decision.fault,
         decision.usage is None,
         decision.request_id == decision.id,

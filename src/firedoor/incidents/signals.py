@@ -19,7 +19,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from firedoor.core.cells import Cell
-from firedoor.core.column import Column
+from firedoor.core.column import Running
 from firedoor.core.ring import Question
 from firedoor.core.series import Sample, Selector, Shape
 from firedoor.core.signals import (
@@ -116,12 +116,7 @@ class Signals:
 
     def record(self, decision: Decision) -> None:
         """Count a finished call; synthetic traffic is not counted."""
-        # `_leave`, without the call.
-        now = self._now()
-        pending = self._pending
-        pending.append((self._call, decision, now))
-        if len(pending) >= self._batch or now >= self._due:
-            self._settle()
+        self._leave(self._call, decision)
 
     def record_request(self, request: Request) -> None:
         """Count a request that has ended."""
@@ -173,9 +168,11 @@ class Signals:
         self._leave(self._counting.observation, (signal, number, journey, route, alias))
 
     def _leave(self, count: Callable[[Any, float], None], what: Any) -> None:
+        """Leave behind what is to be counted, and see whether it is time to take it in."""
         now = self._now()
-        self._pending.append((count, what, now))
-        if len(self._pending) >= self._batch or now >= self._due:
+        pending = self._pending
+        pending.append((count, what, now))
+        if len(pending) >= self._batch or now >= self._due:
             self._settle()
 
     def _settle(self) -> None:
@@ -427,20 +424,19 @@ class Signals:
             found.sort(key=_start)
         return found, stretch.seconds
 
-    def columns(
+    def running(
         self,
         questions: tuple[Question, ...],
         seconds: float,
         now: float,
-        take: Callable[[Column, tuple[float, list[Cell]], float, float], R],
+        take: Callable[[Running, float, float], R],
     ) -> R:
         """See `windows.Source`."""
         with self._lock:
             self._take_in_all()
             at = now + self._ahead
             stretch = self._ring.stretch(seconds, at)
-            column = self._ring.column(questions, stretch.begins)
-            return take(column, self._ring.growing(questions), at, stretch.seconds)
+            return take(self._ring.running(questions, stretch.begins), at, stretch.seconds)
 
     def selectors(self, name: str) -> tuple[Selector, ...]:
         """Where a signal has been seen: every journey, route and alias it has observations of.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn, Protocol, TypeVar
 
 from firedoor.core.cells import MICRO, Cell
-from firedoor.core.column import Column, Part, plus
+from firedoor.core.column import Part, Running
 from firedoor.core.quantiles import add_counts, quantile, share_above, sums
 from firedoor.core.ring import Question, width_at
 from firedoor.core.series import Sample, Selector, Shape
@@ -46,18 +46,17 @@ class Source(Protocol):
         """
         ...
 
-    def columns(
+    def running(
         self,
         questions: tuple[Question, ...],
         seconds: float,
         now: float,
-        take: Callable[[Column, tuple[float, list[Cell]], float, float], R],
+        take: Callable[[Running, float, float], R],
     ) -> R:
         """What `take` makes of the last `seconds`, as running sums.
 
-        It is given the closed slots; when the newest one begins, and its cells; `now`, on the
-        clock of the slots; how many of the seconds were watched. Nothing is recorded while it
-        runs.
+        It is given those; `now`, on the clock of the slots; how many of the seconds were watched.
+        Nothing is recorded while it runs.
         """
         ...
 
@@ -162,12 +161,10 @@ class Reader:
 
     def _sums(self, cells: Iterable[Cell]) -> tuple[int, float, float]:
         size = total = squares = 0
-        for cell in cells:
-            held = cell.sums.get(self.signal.figure)
-            if held is not None:
-                size += held[0]
-                total += held[1]
-                squares += held[2]
+        for part in map(self._held, cells):
+            size += part[0]
+            total += part[1]
+            squares += part[2]
         return size, total / MICRO, squares / MICRO**2
 
     def distribution(self, cells: Iterable[Cell]) -> Mapping[int, int]:
@@ -204,65 +201,37 @@ class Reader:
             self._no_distribution()
         hit, base = signal.hits, signal.base
 
-        def take(
-            column: Column, growing: tuple[float, list[Cell]], at: float, watched: float
-        ) -> list[Sample]:
-            newest, cells = growing
+        def take(running: Running, at: float, watched: float) -> list[Sample]:
             bounds = [at - age for age in _ages(tuple(windows))]
+            found: Iterable[tuple[int, float, float]]
             if signal.shape is Shape.RATE and hit is not None and base is not None:
-                tallies = column.tallies()
-                tally = sum(cell.tally for cell in cells)
-                found = []
-                for bound in bounds:
-                    whole = tallies[column.after(bound)] + (tally if newest > bound else 0)
-                    hits = float(lane(whole, hit))
-                    found.append((lane(whole, base), hits, hits))
+                hits = [(t, float(lane(t, hit))) for t in running.tallies(bounds)]
+                found = [(lane(t, base), n, n) for t, n in hits]
+            elif above is not None:
+                count = functools.partial(self._above, above)
+                found = running.parts((signal.figure, above), count, bounds)
             else:
-                found = self._runs(column, newest, cells, bounds, above)
+                sums = running.parts(signal.figure, self._held, bounds)
+                found = [(size, total / MICRO, square / MICRO**2) for size, total, square in sums]
             return [
                 Sample(size, total, squares, total / size if size else None, min(s, watched))
                 for s, (size, total, squares) in zip(windows, found, strict=True)
             ]
 
-        return self._source.columns(self._questions, windows[-1], now, take)
+        return self._source.running(self._questions, windows[-1], now, take)
 
-    def _runs(
-        self,
-        column: Column,
-        newest: float,
-        cells: Sequence[Cell],
-        bounds: Sequence[float],
-        above: float | None,
-    ) -> list[tuple[int, float, float]]:
-        """What has been observed since each of `bounds`: how many, their sum, their squares."""
-        figure = self.signal.figure
-        scale = MICRO
+    def _held(self, cell: Cell) -> Part:
+        """Of a mean, in millionths."""
+        held = cell.sums.get(self.signal.figure)
+        return (0, 0, 0) if held is None else (held[0], held[1], held[2])
 
-        def sums_of(cell: Cell) -> Part:
-            held = cell.sums.get(figure)
-            return (0, 0, 0) if held is None else (held[0], held[1], held[2])
-
-        def shares(cell: Cell) -> Part:
-            held = cell.bins.get(figure)
-            if held is None or above is None:
-                return 0, 0, 0
-            size, hits = share_above(held, above)
-            return size, hits, hits
-
-        count = sums_of
-        if above is not None:
-            count, scale = shares, 1
-        parts = column.parts((figure, above), count)
-        growing = (0, 0, 0)
-        for cell in cells:
-            growing = plus(growing, count(cell))
-        found = []
-        for bound in bounds:
-            size, total, squares = parts[column.after(bound)]
-            if newest > bound:
-                size, total, squares = plus(growing, (size, total, squares))
-            found.append((size, total / scale, squares / scale**2))
-        return found
+    def _above(self, limit: float, cell: Cell) -> Part:
+        """Of a distribution, the observations above `limit`."""
+        held = cell.bins.get(self.signal.figure)
+        if held is None:
+            return 0, 0, 0
+        size, hits = share_above(held, limit)
+        return size, hits, hits
 
     def _no_distribution(self) -> NoReturn:
         raise ValueError(
