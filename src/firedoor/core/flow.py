@@ -154,10 +154,7 @@ class CallFlow:
             seconds, self._pause = self._pause, 0.0
             return Pause(seconds)
         self._attempts_here += 1
-        number = self._numbered = self._numbered + 1
-        if left is None:
-            return Try(index, tier, number, tier.timeout, tier.first_token)
-        return _timed(index, tier, number, left)
+        return self._try(index, tier, left)
 
     def beside(self, index: int, now: float) -> Try | None:
         """One more attempt beside the one that runs, on its tier or a later one.
@@ -168,12 +165,16 @@ class CallFlow:
         if self._stop is not None or index >= len(self._tiers) or (left is not None and left <= 0):
             return None
         tier = self._tiers[index]
-        if isinstance(tier, Canned):
-            return None
+        return None if isinstance(tier, Canned) else self._try(index, tier, left, extra=True)
+
+    def _try(self, index: int, tier: Tier, left: float | None, *, extra: bool = False) -> Try:
+        """An attempt, which gets no more time than is left."""
         number = self._numbered = self._numbered + 1
         if left is None:
-            return Try(index, tier, number, tier.timeout, tier.first_token, True)
-        return _timed(index, tier, number, left, extra=True)
+            return Try(index, tier, number, tier.timeout, tier.first_token, extra)
+        return Try(
+            index, tier, number, _least(tier.timeout, left), _least(tier.first_token, left), extra
+        )
 
     def ran(self, step: Try) -> None:
         """An extra attempt was let run."""
@@ -240,17 +241,9 @@ class CallFlow:
         self._stop = Stop("committed")
 
     def _descend(self) -> None:
-        index, reached = self._index, self._reached
-        self._index = self._reached = (max(reached, index)) + 1
+        self._index = self._reached = max(self._index, self._reached) + 1
         self._attempts_here = 0
         self._pause = 0.0
-
-
-def _timed(index: int, tier: Tier, number: int, left: float, *, extra: bool = False) -> Try:
-    """An attempt that gets no more time than is left."""
-    return Try(
-        index, tier, number, _least(tier.timeout, left), _least(tier.first_token, left), extra
-    )
 
 
 def _least(limit: float | None, left: float) -> float:

@@ -103,8 +103,7 @@ def is_plain(error: BaseException) -> bool:
 
     `attribute` and `error_type` answer the same for every such error of the class.
     """
-    kind = _kinds.get(type(error))
-    return (_kind_of(type(error)) if kind is None else kind).says_all_of(error)
+    return _kind_of(type(error)).says_all_of(error)
 
 
 def _fault_of(error: BaseException, kind: _Kind, *, streaming: bool) -> Fault:

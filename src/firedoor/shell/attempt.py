@@ -111,12 +111,7 @@ class Attempt:
         if binding is None:
             return args, kwargs
         if binding.accepts_model:
-            model = self.model
-            if model is not None and "model" not in kwargs and len(args) <= binding.model_at:
-                kwargs = {**kwargs, "model": model}
-            else:
-                replace = call.switched is not None
-                kwargs = binding.with_model(args, kwargs, model, replace=replace)
+            kwargs = binding.with_model(args, kwargs, self.model, replace=call.switched is not None)
         plan = call.route.plan
         if plan is not None and (plan.adapts or binding.accepts_retries) and plan.named:
             if binding.accepts_retries and "max_retries" not in kwargs:

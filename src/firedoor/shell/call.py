@@ -122,8 +122,7 @@ class Call:
                 alias = binding.default_model
         self.model = alias
         if alias is not None:
-            known = route.clean_names.get(alias)
-            record.alias = record.model = self.cleaned(alias) if known is None else known
+            record.alias = record.model = self.cleaned(alias)
         board = self.board = runtime.switches.snapshot
         if not board.empty or route.prompt is not None:
             follow_switches(self)

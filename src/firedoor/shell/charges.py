@@ -64,10 +64,7 @@ def charge_late(call: Call, attempt: Attempt, usage: Usage) -> None:
 
 def cost_of(call: Call, model: str | None, usage: Usage) -> Cost:
     """What so many tokens cost."""
-    price = call.runtime.prices.known(model or call.record.response_model)
-    if price is None or call.route.kind is not _LLM:
-        return NO_COST
-    micro, certainty = priced(usage, price, None)
+    micro, certainty = _priced(call, model, usage, None)
     return None if micro is None else micro / 1e6, certainty
 
 
@@ -82,7 +79,7 @@ def close(call: Call) -> None:
         else:
             if purse is not None and ladder.current is not None:
                 ladder.note(ladder.current, LOST, runtime.now())
-            cost, certainty = in_all(ladder.costs) if ladder.priced else NO_COST
+            cost, certainty = in_all(ladder.costs)
         if cost is not None:
             record.cost_usd, record.cost_certainty = cost, certainty
         if purse is not None:

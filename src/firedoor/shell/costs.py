@@ -71,12 +71,8 @@ def in_all(
 
     No further than its least certain part; with a part unknown, at the least what is known.
     """
-    total = None
-    least = 0
-    for cost, certainty in costs:
-        if cost is not None:
-            total = cost if total is None else total + cost
-        least = max(least, _TRUST.index(certainty))
-    if total is None:
+    known = [cost for cost, _ in costs if cost is not None]
+    if not known:
         return None, _UNKNOWN
-    return total, CostCertainty.AT_LEAST if _TRUST[least] is _UNKNOWN else _TRUST[least]
+    least = _TRUST[max(_TRUST.index(certainty) for _, certainty in costs)]
+    return sum(known), CostCertainty.AT_LEAST if least is _UNKNOWN else least

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable
-from functools import partial
 from typing import Any
 
 from firedoor.shell.canned import CannedStream
@@ -83,7 +82,7 @@ class FallbackStream(SyncStream):
             if chunk is None:
                 watch.fail(error)
                 raise
-        self._self_next = partial(self._self_step, iter(()).__next__)
+        self._self_read_on(iter(()).__next__)
         return chunk
 
     def _replace(self, error: BaseException) -> None:
@@ -105,7 +104,7 @@ class FallbackStream(SyncStream):
                 watch.begin(attempt, stream)
                 self.__wrapped__ = stream
                 self._self_step = watch.stepper()
-                self._self_next = partial(self._self_step, watch.advance(stream))
+                self._self_read_on(watch.advance(stream))
                 return
         self._respond()
 
@@ -115,7 +114,7 @@ class FallbackStream(SyncStream):
         watch.provisional = watch.deferred = False
         self._self_held.clear()
         self._self_held.extend(watch.call.respond(stream=True))
-        self._self_next = partial(self._self_step, iter(()).__next__)
+        self._self_read_on(iter(()).__next__)
 
 
 class AsyncFallbackStream(AsyncStream):
@@ -176,7 +175,7 @@ class AsyncFallbackStream(AsyncStream):
             if chunk is None:
                 watch.fail(error)
                 raise
-        self._self_next = partial(self._self_step, CannedStream([]).__anext__)
+        self._self_read_on(CannedStream([]).__anext__)
         return chunk
 
     async def _replace(self, error: BaseException) -> None:
@@ -198,7 +197,7 @@ class AsyncFallbackStream(AsyncStream):
                 attempt.hand_over()
                 watch.begin(attempt, stream)
                 self.__wrapped__ = stream
-                self._self_next = partial(self._self_step, watch.async_advance(stream))
+                self._self_read_on(watch.async_advance(stream))
                 return
         self._respond()
 
@@ -208,4 +207,4 @@ class AsyncFallbackStream(AsyncStream):
         watch.provisional = watch.deferred = False
         self._self_held.clear()
         self._self_held.extend(watch.call.respond(stream=True))
-        self._self_next = partial(self._self_step, CannedStream([]).__anext__)
+        self._self_read_on(CannedStream([]).__anext__)

@@ -45,7 +45,6 @@ class Ladder:
         queues: A limiter may have to be waited for.
         costs: What each attempt cost in US dollars, and how far that can be trusted.
         priced: The cost of one of them is known.
-        expects_late: An attempt may still answer after the call has ended.
     """
 
     __slots__ = (
@@ -59,7 +58,6 @@ class Ladder:
         "deadline",
         "denied",
         "error",
-        "expects_late",
         "ledger",
         "priced",
         "queues",
@@ -74,7 +72,6 @@ class Ladder:
         self._plan = plan
         self.deadline = deadline
         self.queues = plan.limiter
-        self.expects_late = plan.late
         first = 0
         if switched is not None:
             # Safe mode goes straight to the canned tier; a route without one was refused before.
@@ -124,7 +121,7 @@ class Ladder:
                 step = told
             else:
                 self._begins = None
-            attempt = Attempt(call, step.tier.model if plan.named else call.model, step, now)
+            attempt = self._attempt_of(step, now)
             if plan.gated or not runtime.switches.snapshot.empty:
                 try:
                     denied = admit(call, plan, attempt)
@@ -156,16 +153,19 @@ class Ladder:
             raise self.denied
         raise self._too_late(now)
 
+    def _attempt_of(self, step: Try, now: float) -> Attempt:
+        """The attempt of a step; no gate has been asked."""
+        call = self._call
+        return Attempt(call, step.tier.model if self._plan.named else call.model, step, now)
+
     def _runs(self, attempt: Attempt) -> None:
         """This is the attempt that the call stands and falls with."""
         self.current = attempt
         call = self._call
         record = call.record
         record.tier = attempt.tier
-        model = attempt.model
-        if model is not None:
-            known = call.route.clean_names.get(model)
-            record.model = attempt.clean_model = call.cleaned(model) if known is None else known
+        if attempt.model is not None:
+            record.model = attempt.clean_model = call.cleaned(attempt.model)
 
     def _too_late(self, now: float) -> DeadlineExceeded:
         late = now - (now if self.deadline is None else self.deadline)
@@ -188,8 +188,7 @@ class Ladder:
             step = self._flow.beside(index, now)
             if step is None:
                 return None
-            plan = self._plan
-            attempt = Attempt(call, step.tier.model if plan.named else call.model, step, now)
+            attempt = self._attempt_of(step, now)
             if admit(call, self._plan, attempt) is None and self._seat_now(attempt, now):
                 if runtime.retries.take(now):
                     self._flow.ran(step)
@@ -224,6 +223,11 @@ class Ladder:
     def won(self, attempt: Attempt) -> None:
         """Of several attempts, this is the one that goes on."""
         self._runs(attempt)
+
+    @property
+    def expects_late(self) -> bool:
+        """Whether an attempt may still answer after the call has ended."""
+        return self._plan.late
 
     def late(self, attempt: Attempt, value: Any) -> None:
         """An attempt that was given up has answered after all: what it used is paid for."""
@@ -361,7 +365,6 @@ class Ladder:
         ledger = self.ledger
         attempt.line = len(ledger)
         outcome, blame, error_type = _WELL if ending is None else ending[:3]
-        limited = attempt.timeout is not None or attempt.first_token_within is not None
         # The fields in their order: by name they cost four times as much.
         ledger.append(
             _record(
@@ -378,7 +381,7 @@ class Ladder:
                     blame,
                     None,
                     began - call.started,
-                    _overrun(attempt, took) if limited else None,
+                    _overrun(attempt, took) if attempt.limited else None,
                 ),
             )
         )

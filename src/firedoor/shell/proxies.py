@@ -7,7 +7,7 @@ nothing is held across a yield.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -22,9 +22,17 @@ __all__ = ["AsyncStream", "Proxy", "SyncStream"]
 class Proxy(wrapt.ObjectProxy[Any]):
     """What both colours share: the watch, and the end of the proxy's own life."""
 
+    _self_step: Any
+    _self_next: Any
+
     def __init__(self, stream: Any, watch: Watch) -> None:
         super().__init__(stream)
         self._self_watch = watch
+
+    def _self_read_on(self, advance: Any) -> None:
+        """From now on chunks come from `advance`."""
+        # One attribute to look up for each: on a proxy that costs as much as a call.
+        self._self_next = partial(self._self_step, advance)
 
     def __del__(self) -> None:
         watch = getattr(self, "_self_watch", None)
@@ -38,8 +46,7 @@ class SyncStream(Proxy):
     def __init__(self, stream: Any, watch: Watch) -> None:
         super().__init__(stream, watch)
         self._self_step = watch.stepper()
-        # One attribute to look up: on a proxy that costs as much as a call.
-        self._self_next = partial(self._self_step, watch.advance(stream))
+        self._self_read_on(watch.advance(stream))
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -84,10 +91,13 @@ class SyncStream(Proxy):
 class AsyncStream(Proxy):
     """An async stream or generator under watch."""
 
+    _self_step: Callable[[Any], Awaitable[Any]]
+    _self_next: Callable[[], Awaitable[Any]]
+
     def __init__(self, stream: Any, watch: Watch) -> None:
         super().__init__(stream, watch)
         self._self_step = watch.async_stepper()
-        self._self_next = partial(self._self_step, watch.async_advance(stream))
+        self._self_read_on(watch.async_advance(stream))
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
