@@ -278,16 +278,20 @@ class TestGuards:
         assert isinstance(call.decision, fd.Decision)
         assert (call.decision.route, call.decision.model) == ("llm:summarise", "gpt-5-mini")
 
+    def draft(self, attempt, tried):
+        """What the block form's body does, with the first model down."""
+        tried.append(attempt.model)
+        if attempt.model == "gpt-5":
+            raise ConnectionError("down")
+        attempt.record(completion(model=attempt.model))
+
     def test_the_block_form_that_can_fall_back(self, door):
         tried = []
         for attempt in door.llm(
             "draft", tiers=[fd.Tier("gpt-5"), fd.Tier("gpt-5-mini")]
         ).attempts():
             with attempt:
-                tried.append(attempt.model)
-                if attempt.model == "gpt-5":
-                    raise ConnectionError("down")
-                attempt.record(completion(model=attempt.model))
+                self.draft(attempt, tried)
         assert tried == ["gpt-5", "gpt-5-mini"]
         assert attempt.decision.outcome is fd.Outcome.DEGRADED
 
@@ -296,10 +300,7 @@ class TestGuards:
         ladder = [fd.Tier("gpt-5"), fd.Tier("gpt-5-mini")]
         async for attempt in door.llm("draft", tiers=ladder).attempts():
             with attempt:
-                tried.append(attempt.model)
-                if attempt.model == "gpt-5":
-                    raise ConnectionError("down")
-                attempt.record(completion(model=attempt.model))
+                self.draft(attempt, tried)
         assert tried == ["gpt-5", "gpt-5-mini"]
 
     def test_when_every_tier_failed_the_providers_exception_comes_as_it_was(self, door):

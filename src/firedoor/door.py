@@ -160,7 +160,8 @@ class Firedoor:
                 f"Firedoor(redactor={redactor!r}): use fd.Redactor(...); to add patterns of your "
                 "own, give them to it as detectors"
             )
-        store = self._store = _store(state, clock or SYSTEM_CLOCK)
+        self._state_url, store = _store(state, clock or SYSTEM_CLOCK)
+        self._store = store
         if _looked_at.get():
             enabled = False
         redactor = redactor or Redactor(on_error=self._not_redacted)
@@ -225,7 +226,6 @@ class Firedoor:
         self._presence = None
         if store is not None and not _looked_at.get():
             self._presence = Presence(runtime, store)
-        self._urls = (_url("STATE", state), _url("LEDGER", ledger))
 
     def __repr__(self) -> str:
         return f"<Firedoor {self._runtime.service!r}>"
@@ -489,12 +489,12 @@ class Firedoor:
     @property
     def state_url(self) -> str:
         """Where its switches and counters live, as given or from the environment."""
-        return self._urls[0]
+        return self._state_url
 
     @property
     def ledger_url(self) -> str:
         """Where its incidents are kept, likewise."""
-        return self._urls[1]
+        return self._desk.ledger_url
 
     @property
     def switches(self) -> Switchboard:
@@ -733,20 +733,16 @@ def _capture(given: str | None) -> Literal["none", "redacted"]:
     raise ConfigurationError(f"{where}={value!r}: use 'none' or 'redacted'")
 
 
-def _store(given: str | None, clock: Clock) -> Store | None:
-    """The shared store of the state's URL; None where the state lives in this process only."""
-    url = _url("STATE", given)
+def _store(given: str | None, clock: Clock) -> tuple[str, Store | None]:
+    """The state's URL and the shared store there; None where it lives in this process only."""
+    url = given if given is not None else os.environ.get("FIREDOOR_STATE", "memory://")
     if url == "memory://":
-        return None
+        return url, None
     try:
-        return open_store(url, clock)
+        return url, open_store(url, clock)
     except ConfigurationError as error:
         where = "Firedoor" if given is not None else "FIREDOOR_STATE"
         raise ConfigurationError(f"{where}: {error}") from error.__cause__
-
-
-def _url(name: str, given: str | None) -> str:
-    return given if given is not None else os.environ.get(f"FIREDOOR_{name}", "memory://")
 
 
 def _age(prices: Prices) -> Callable[[], float | None]:

@@ -39,6 +39,7 @@ __all__ = [
     "show_switches",
     "span",
     "switch_data",
+    "to_paste",
     "undo",
     "without_password",
 ]
@@ -130,13 +131,16 @@ def without_password(state: str) -> str:
 def undo(switch: Switch, state: str | None) -> str:
     """The command that takes `switch` back, as it can be pasted where this one was typed."""
     words = ["firedoor", "switch", "revert", switch.id, "--reason", "undo"]
-    command = shlex.join(words)
-    if not state or state == os.environ.get("FIREDOOR_STATE"):
-        return command
-    if without_password(state) != state:
-        return f"{command} --state …  (the same one: its password is not shown)"
-    option = "--app" if applications.is_app(state) else "--state"
-    return f"{command} {option} {shlex.quote(state)}"
+    return to_paste(shlex.join(words), state, "--state", "FIREDOOR_STATE")
+
+
+def to_paste(line: str, url: str | None, option: str, variable: str) -> str:
+    """A command with its `option`, unless the environment's `variable` says the same."""
+    if not url or url == os.environ.get(variable):
+        return line
+    if without_password(url) != url:
+        return f"{line} {option} …  (the same one: its password is not shown)"
+    return f"{line} {'--app' if applications.is_app(url) else option} {shlex.quote(url)}"
 
 
 def clock_time(moment: float) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shlex
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -13,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from firedoor.cli import application as applications
-from firedoor.cli.board import clean, screen, without_password
+from firedoor.cli.board import clean, screen, to_paste, without_password
 from firedoor.core.incident import IncidentRecord
 from firedoor.core.runbook import Runbook
 from firedoor.core.screen import columns, wrap
@@ -114,12 +112,7 @@ def the_one(book: Incidents, beginning: str | None) -> Incident:
 
 def command(line: str, url: str | None) -> str:
     """A command as it can be pasted where this one was typed."""
-    if not url or url == os.environ.get("FIREDOOR_LEDGER"):
-        return line
-    if without_password(url) != url:
-        return f"{line} --ledger …  (the same one: its password is not shown)"
-    option = "--app" if applications.is_app(url) else "--ledger"
-    return f"{line} {option} {shlex.quote(url)}"
+    return to_paste(line, url, "--ledger", "FIREDOOR_LEDGER")
 
 
 def width(out: Console) -> int:

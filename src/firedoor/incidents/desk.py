@@ -29,6 +29,7 @@ class Desk:
 
     Attributes:
         book: The incidents.
+        ledger_url: Where they are kept.
 
     Args:
         runtime: The door's parts.
@@ -59,8 +60,9 @@ class Desk:
                     "fd.runbooks.defaults() changed with dataclasses.replace"
                 )
         self._runtime = runtime
+        self.ledger_url, kept = _ledger(ledger)
         self.book = Incidents(
-            _ledger(ledger),
+            kept,
             service=runtime.service,
             clock=runtime.clock,
             clean=runtime.clean,
@@ -123,10 +125,10 @@ class Desk:
             self._runtime.internal("ledger", error)
 
 
-def _ledger(given: str | None) -> Ledger:
+def _ledger(given: str | None) -> tuple[str, Ledger]:
     url = given if given is not None else os.environ.get("FIREDOOR_LEDGER", "memory://")
     try:
-        return open_ledger(url)
+        return url, open_ledger(url)
     except ConfigurationError as error:
         where = "Firedoor" if given is not None else "FIREDOOR_LEDGER"
         raise ConfigurationError(f"{where}: {error}") from error.__cause__
