@@ -1,10 +1,12 @@
 """The block form: for code that is not a function."""
 
+import asyncio
 import threading
 
 import pytest
 
 import firedoor as fd
+from firedoor.testing import FakeClock
 
 REPLY = {
     "id": "chatcmpl-1",
@@ -96,3 +98,161 @@ def test_blocks_nest(door, seen):
             assert fd.current_attempt() is inner
         assert fd.current_attempt() is outer
     assert [d.route for d in seen.decisions] == ["tool:inner", "tool:outer"]
+
+
+LADDER = [fd.Tier("big"), fd.Tier("small"), fd.Canned("A person will follow up.")]
+
+
+def test_attempts_that_all_fail_come_down_to_the_canned_response(make_door, seen):
+    door = make_door(prices={"big": (1, 2), "small": (1, 2)})
+    attempts = door.llm("draft", tiers=LADDER, budgets=[fd.Budget(usd=1)]).attempts()
+    for attempt in attempts:
+        with attempt:
+            raise ConnectionError(attempt.model)
+    assert attempts.response == "A person will follow up."
+    assert attempts.decision is seen.decisions[0]
+    assert seen.decisions[0].outcome == "canned"
+    (counter,) = door.snapshot()["budgets"]["budgets"]["llm:draft/day"]["counters"].values()
+    assert counter["held"] == 0
+
+
+async def test_async_attempts_come_down_to_it_too(door, seen):
+    attempts = door.llm("draft", tiers=LADDER).attempts()
+    async for attempt in attempts:
+        with attempt:
+            raise ConnectionError(attempt.model)
+    assert attempts.response == "A person will follow up."
+    assert [d.outcome for d in seen.decisions] == ["canned"]
+
+
+def test_attempts_that_go_well_have_no_canned_response(door):
+    attempts = door.llm("draft", tiers=LADDER).attempts()
+    for attempt in attempts:
+        with attempt:
+            attempt.record("text")
+    assert attempts.response is None
+    assert attempts.decision.outcome == "answered"
+
+
+def busy(door):
+    """What the gates of `llm:draft` hold for calls that run."""
+    (limiter,) = door.snapshot()["limiters"].values()
+    (counter,) = door.snapshot()["budgets"]["budgets"]["llm:draft/day-calls"]["counters"].values()
+    return limiter["running"], counter["held"]
+
+
+@pytest.fixture
+def gated(door):
+    return door.llm(
+        "draft",
+        model="m",
+        limiter=fd.Limiter(max_concurrent=2),
+        budgets=[fd.Budget(calls=1000)],
+    )
+
+
+def test_a_loop_left_before_its_block_gives_back_what_the_gates_gave(door, gated, seen):
+    def use():
+        for attempt in gated.attempts():
+            raise ValueError("the prompt cannot be built")
+            with attempt:
+                pass
+
+    for _ in range(5):
+        with pytest.raises(ValueError, match="prompt"):
+            use()
+    assert busy(door) == (0, 0)
+    assert [d.outcome for d in seen.decisions] == ["abandoned"] * 5
+    assert all(d.cost_usd is None for d in seen.decisions)
+
+
+async def test_an_async_loop_cancelled_before_its_block_gives_it_back_too(door, gated, seen):
+    began = asyncio.Event()
+
+    async def use():
+        async for attempt in gated.attempts():
+            began.set()
+            await asyncio.Event().wait()
+            with attempt:
+                pass
+
+    task = asyncio.create_task(use())
+    await began.wait()
+    assert busy(door) == (1, 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert busy(door) == (0, 0)
+    assert [d.outcome for d in seen.decisions] == ["abandoned"]
+
+
+def test_an_attempt_that_is_passed_over_ends_the_call(door, gated, seen):
+    handed = [attempt.number for attempt in gated.attempts()]
+    assert handed == [1]
+    assert busy(door) == (0, 0)
+    assert [d.outcome for d in seen.decisions] == ["abandoned"]
+
+
+def test_a_half_open_circuit_has_its_trial_back_from_a_loop_that_was_left(make_door):
+    clock = FakeClock()
+    door = make_door(clock=clock)
+    guard = door.llm(
+        "draft",
+        model="m",
+        breaker=fd.Breaker(minimum_calls=1, half_open_calls=1, open_for=10, jitter=0),
+    )
+    with pytest.raises(ConnectionError), guard:
+        raise ConnectionError
+    clock.advance(10)
+    for attempt in guard.attempts():  # noqa: B007
+        break
+    with guard as call:
+        call.record("text")
+    assert call.decision.outcome == "answered"
+
+
+def test_a_loop_left_after_a_failed_attempt_failed(door, seen):
+    for attempt in door.llm("draft", tiers=LADDER).attempts():
+        with attempt:
+            raise ConnectionError("down")
+        break
+    assert [(d.outcome, d.error_type) for d in seen.decisions] == [("failed", "ConnectionError")]
+
+
+def test_a_stream_handed_out_of_the_loop_ends_the_call_itself(door, gated, seen):
+    def begin():
+        for attempt in gated.attempts():
+            with attempt:
+                return attempt.record(iter(["a", "b"]))
+        raise AssertionError("no attempt was handed out")
+
+    stream = begin()
+    assert busy(door) == (1, 1)
+    assert list(stream) == ["a", "b"]
+    assert busy(door) == (0, 0)
+    assert [d.outcome for d in seen.decisions] == ["answered"]
+
+
+def test_a_block_that_only_a_canned_response_could_answer_raises_what_stopped_it(make_door, seen):
+    door = make_door()
+    guard = door.llm(
+        "draft", tiers=[fd.Tier("m"), fd.Canned("later")], budgets=[fd.Budget(calls=1)]
+    )
+    with guard as call:
+        call.record("text")
+    with pytest.raises(fd.BudgetExceeded) as denied, guard:
+        raise AssertionError("no budget is left")
+    assert denied.value.decision is seen.decisions[-1]
+    assert seen.decisions[-1].outcome == "blocked"
+
+
+async def test_likewise_in_safe_mode(door, seen):
+    guard = door.llm("draft", tiers=[fd.Tier("m"), fd.Canned("later")])
+    switch = door.switches.safe_mode(reason="leaks orders", actor="ana")
+    with pytest.raises(fd.RouteDisabled, match=switch.id) as denied:
+        async with guard:
+            raise AssertionError("in safe mode")
+    assert denied.value.decision is seen.decisions[-1]
+    attempts = guard.attempts()
+    assert [attempt async for attempt in attempts] == []
+    assert attempts.response == "later"

@@ -102,6 +102,16 @@ class Attempt:
         """Whether the call has ended."""
         return self._call.finished
 
+    @property
+    def busy(self) -> bool:
+        """Whether it runs, or what it began goes on after it."""
+        return self._previous is not None or self._handed
+
+    @property
+    def entered(self) -> bool:
+        """Whether its block was ever entered."""
+        return self.busy or self.line is not None or self.finished
+
     def bind(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -12,6 +12,7 @@ import wrapt
 
 from firedoor.errors import ConfigurationError
 from firedoor.shell.attempt import Attempt
+from firedoor.shell.attempts import Attempts, not_run
 from firedoor.shell.call import Call
 from firedoor.shell.deferred import DeferredStream
 from firedoor.shell.hedging import Hedger
@@ -203,14 +204,12 @@ class Guard:
     # Block ---------------------------------------------------------------------------------
 
     def __enter__(self) -> Attempt:
-        return self._entered_with(next(self._open(), None))
+        call = self._open()
+        return self._entered_with(call, next(call, None))
 
-    def _entered_with(self, attempt: Attempt | None) -> Attempt:
+    def _entered_with(self, call: Call, attempt: Attempt | None) -> Attempt:
         if attempt is None:
-            raise ConfigurationError(
-                f"door.{self._route.kind}({self._route.name!r}) as a block has no tier to run: "
-                "a canned response needs the decorator or the .attempts() form"
-            )
+            raise not_run(call)
         self._entered.append(attempt)
         return attempt.__enter__()
 
@@ -230,7 +229,8 @@ class Guard:
             attempt.give_up(error)
 
     async def __aenter__(self) -> Attempt:
-        return self._entered_with(await anext(self._open(), None))
+        call = self._open()
+        return self._entered_with(call, await anext(call, None))
 
     async def __aexit__(
         self,
@@ -240,12 +240,13 @@ class Guard:
     ) -> None:
         self.__exit__(kind, error, trace)
 
-    def attempts(self) -> Call:
+    def attempts(self) -> Attempts:
         """The block form that can fall back: `for attempt in guard.attempts(): with attempt: ...`.
 
-        `async for` likewise.
+        `async for` likewise. What answers where a ladder has come down to its `Canned` tier is the
+        `response` of what this returns.
         """
-        return self._open()
+        return Attempts(self._open())
 
     def _open(self) -> Call:
         route = self._route

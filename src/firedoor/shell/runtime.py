@@ -27,6 +27,7 @@ from firedoor.telemetry.recorder import Recorder
 
 if TYPE_CHECKING:
     from firedoor.core.loop_guard import LoopLimits
+    from firedoor.shell.attempts import Attempts
     from firedoor.shell.budgets import Budgets
     from firedoor.shell.deferred import DeferredStream
     from firedoor.shell.route import Route
@@ -165,8 +166,8 @@ class Runtime:
             atexit.register(_close_all, weakref.ref(self))
         self.streams.add(watch)
 
-    def collected(self, watch: Watch | DeferredStream) -> None:
-        """A stream's proxy was garbage: finish its call, but never from inside the collector.
+    def collected(self, watch: Watch | DeferredStream | Attempts) -> None:
+        """A stream's proxy, or a loop of attempts, was garbage: finish its call, but never from inside the collector.
 
         The cycle collector may run in the middle of anything, a held lock of the metrics SDK
         included; finishing there could wait for itself. A plain drop of the last reference

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from firedoor.shell.call import Call
     from firedoor.shell.route import Route
 
-__all__ = ["model_off", "newly", "refusal", "shed"]
+__all__ = ["kept_safe", "model_off", "newly", "refusal", "shed"]
 
 _SHARES = 1 << 32
 
@@ -57,12 +57,19 @@ def refusal(resolution: Resolution, route: Route, now: float) -> Denied | None:
     """
     if resolution.disabled_by is not None:
         return _off(f"{route.id} is turned off", resolution.disabled_by, now)
-    if resolution.shed is not None and _unsafe(route):
-        return _turned_away(route, resolution.shed, now)
-    if resolution.safe_mode is not None and _unsafe(route):
-        return _off(f"{route.id} does not run in safe mode", resolution.safe_mode, now)
+    if _unsafe(route) and (kept := kept_safe(resolution, route, now)) is not None:
+        return kept
     if resolution.model_disabled_by is not None and route.plan is None:
         return model_off(route, resolution.model or "", resolution.model_disabled_by, now)
+    return None
+
+
+def kept_safe(resolution: Resolution, route: Route, now: float) -> Denied | None:
+    """The denial of a call that only a safe response may answer, where there is no place for one."""
+    if resolution.shed is not None:
+        return _turned_away(route, resolution.shed, now)
+    if resolution.safe_mode is not None:
+        return _off(f"{route.id} does not run in safe mode", resolution.safe_mode, now)
     return None
 
 
