@@ -1,6 +1,5 @@
 """What every ledger promises, on memory, SQLite and PostgreSQL."""
 
-import contextlib
 import os
 import threading
 import uuid
@@ -16,6 +15,7 @@ from firedoor.errors import ConfigurationError, StoreError
 from firedoor.ledger import open_ledger, schema
 from firedoor.ledger.sqlite import SQLiteLedger
 from firedoor.types import IncidentState
+from support.ledgers import writing
 from support.records import full, incident, incidents
 
 
@@ -264,17 +264,6 @@ def test_fields_of_an_older_firedoor_are_filled_in(shared_url):
     execute(ledger, """UPDATE firedoor_incident SET record = '{"id": "INC-1", "service": "s"}'""")
     assert ledger.load("INC-1") == IncidentRecord("INC-1", "s")
     ledger.close()
-
-
-@contextlib.contextmanager
-def writing(ledger):
-    """What runs a statement in a transaction of the ledger's."""
-    if isinstance(ledger, SQLiteLedger):
-        with ledger._file.writing() as sql:
-            yield sql.execute
-    else:
-        with ledger._transaction() as run:
-            yield run
 
 
 def execute(ledger, statement):

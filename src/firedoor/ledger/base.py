@@ -6,11 +6,14 @@ happen to an incident is `core/lifecycle.py`'s matter.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from firedoor.core.incident import IncidentRecord
 
-__all__ = ["Ledger"]
+__all__ = ["BATCH", "Ledger"]
+
+BATCH: Final = 100
+"""Incidents forgotten in one transaction: a few milliseconds for those who wait behind it."""
 
 
 class Ledger(Protocol):
@@ -63,6 +66,33 @@ class Ledger(Protocol):
             open_only: Only those that are not closed.
             fingerprint: Only those with this recurrence key.
             limit: At most so many.
+        """
+        ...
+
+    def prune(
+        self,
+        *,
+        before: float,
+        service: str | None = None,
+        limit: int = BATCH,
+        dry_run: bool = False,
+    ) -> tuple[str, ...]:
+        """Forget closed incidents that were changed last before `before`, the oldest first.
+
+        One that is open stays, however old it is, and so does the one that an incident repeats
+        (`recurrence_of`) which is open or young enough to stay itself. The one before that goes:
+        what happens every week would be kept for ever.
+
+        Several processes may do it at once: each incident is forgotten by one.
+
+        Args:
+            before: Seconds since the epoch.
+            service: Only of this service.
+            limit: At most so many, in one transaction.
+            dry_run: Forget nothing: only say which it would be.
+
+        Returns:
+            The ids of those that are gone. Fewer than `limit`: there are no more.
         """
         ...
 

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 
 from firedoor.core.incident import IncidentRecord
+from firedoor.ledger.base import BATCH
 
 __all__ = ["MemoryLedger"]
 
@@ -79,6 +80,31 @@ class MemoryLedger:
             ]
         found.sort(key=lambda record: (record.detected_at or 0.0, record.id), reverse=True)
         return tuple(found[: max(0, limit)])
+
+    def prune(
+        self,
+        *,
+        before: float,
+        service: str | None = None,
+        limit: int = BATCH,
+        dry_run: bool = False,
+    ) -> tuple[str, ...]:
+        """See `Ledger.prune`."""
+        with self._exclusive():
+            old: list[IncidentRecord] = []
+            held: set[tuple[str, str | None]] = set()
+            for record in self._records.values():
+                if record.open or record.updated_at >= before:
+                    held.add((record.service, record.recurrence_of))
+                elif service is None or record.service == service:
+                    old.append(record)
+            old = [record for record in old if (record.service, record.id) not in held]
+            old.sort(key=lambda record: (record.updated_at, record.id))
+            gone = tuple(record.id for record in old[: max(0, limit)])
+            if not dry_run:
+                for incident_id in gone:
+                    del self._records[incident_id]
+            return gone
 
     def close(self) -> None:
         """See `Ledger.close`."""

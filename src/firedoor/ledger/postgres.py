@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from firedoor.core.incident import IncidentRecord
 from firedoor.errors import ConfigurationError, StoreError
 from firedoor.ledger import schema
+from firedoor.ledger.base import BATCH
 
 __all__ = ["PostgresLedger"]
 
@@ -120,6 +121,25 @@ class PostgresLedger:
             rows = run(text, values).fetchall()
         return tuple(schema.read(*found) for found in rows)
 
+    def prune(
+        self,
+        *,
+        before: float,
+        service: str | None = None,
+        limit: int = BATCH,
+        dry_run: bool = False,
+    ) -> tuple[str, ...]:
+        """See `Ledger.prune`."""
+        text, values = schema.outdated(before=before, service=service, limit=limit)
+        if not dry_run:  # those that another process is at are its own
+            text += " FOR UPDATE OF old SKIP LOCKED"
+        with self._transaction() as run:
+            gone = schema.ids(run(text, values).fetchall())
+            if not dry_run:
+                for incident_id in gone:
+                    run(schema.DELETE, (incident_id,))
+        return gone
+
     def close(self) -> None:
         """See `Ledger.close`."""
         if self._process != os.getpid():
@@ -153,7 +173,7 @@ class PostgresLedger:
         try:
             with contextlib.ExitStack() as stack:
                 connection = self._begin(stack)
-                yield lambda text, values: connection.execute(_numbered(text), values)
+                yield _runner(connection)
         except (psycopg.Error, UnicodeError) as error:
             # Whatever state it is in, a new one is in a better.
             self._drop()
@@ -186,13 +206,7 @@ class PostgresLedger:
             found = connection.execute(
                 "SELECT coalesce(max(version), 0) FROM firedoor_ledger_schema"
             ).fetchone()
-            have = found[0] if found is not None else 0
-            for statement in schema.missing(have):
-                connection.execute(_numbered(statement))
-            if have < schema.VERSION:
-                connection.execute(
-                    "INSERT INTO firedoor_ledger_schema VALUES (%s)", (schema.VERSION,)
-                )
+            schema.upgrade(found[0] if found is not None else 0, _runner(connection))
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -219,6 +233,11 @@ class PostgresLedger:
         return text or type(error).__name__
 
 
-def _numbered(text: str) -> Any:
-    # Typed as a literal by the driver, so that no value gets into it: those travel apart.
-    return text.replace("?", "%s")
+def _runner(connection: psycopg.Connection[Any]) -> schema.Run:
+    """What runs the schema's statements, whose values are marked as SQLite does."""
+
+    def run(text: str, values: Sequence[Any]) -> Any:
+        numbered: Any = text.replace("?", "%s")  # a literal to the driver: values travel apart
+        return connection.execute(numbered, values)
+
+    return run

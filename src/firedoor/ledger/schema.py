@@ -2,12 +2,14 @@
 
 An incident is one row: its JSON form whole, and beside it the columns that are looked up by. One
 row is one write, so that an incident is never half there. SQLAlchemy would bring a dependency and
-tens of milliseconds of import for the seven statements below.
+tens of milliseconds of import for the few statements below.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from firedoor.core.incident import SCHEMA, IncidentRecord, from_dict, to_dict
@@ -15,6 +17,7 @@ from firedoor.errors import ConfigurationError, StoreError
 
 __all__ = [
     "COLUMNS",
+    "DELETE",
     "INSERT",
     "LOAD",
     "MIGRATIONS",
@@ -22,15 +25,34 @@ __all__ = [
     "UPDATE",
     "VERSION",
     "column",
+    "ids",
     "key_of",
     "missing",
+    "outdated",
     "query",
     "read",
     "row",
     "update",
+    "upgrade",
 ]
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+Run = Callable[[str, Sequence[Any]], Any]
+"""Runs a statement with its values, in a transaction; answers the cursor."""
+
+
+def _fill_in_repeats(run: Run) -> None:
+    # Here, as the two have no function in common that looks into JSON.
+    for incident_id, text in run("SELECT id, record FROM firedoor_incident", ()).fetchall():
+        with contextlib.suppress(ValueError, AttributeError):  # a row that cannot be read stays so
+            earlier = json.loads(text).get("recurrence_of")
+            if isinstance(earlier, str):
+                run(
+                    "UPDATE firedoor_incident SET recurrence_of = ? WHERE id = ?",
+                    (column(earlier), incident_id),
+                )
+
+
+MIGRATIONS: Final[tuple[tuple[str | Callable[[Run], None], ...], ...]] = (
     (
         """
         CREATE TABLE firedoor_incident (
@@ -58,6 +80,16 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX firedoor_incident_newest ON firedoor_incident (detected_at)",
         "CREATE INDEX firedoor_incident_kind ON firedoor_incident (fingerprint, detected_at)",
     ),
+    (
+        # What repeats what, and what is old: `Ledger.prune` asks for both.
+        "ALTER TABLE firedoor_incident ADD COLUMN recurrence_of TEXT",
+        _fill_in_repeats,
+        "CREATE INDEX firedoor_incident_repeats ON firedoor_incident (recurrence_of)",
+        """
+        CREATE INDEX firedoor_incident_closed ON firedoor_incident (updated_at)
+            WHERE state = 'closed'
+        """,
+    ),
 )
 """What makes each version of the schema out of the one before; never changed once released."""
 
@@ -65,25 +97,27 @@ VERSION: Final = len(MIGRATIONS)
 
 COLUMNS: Final = (
     "id, service, open_key, version, state, severity, incident_class, fingerprint, detected_at, "
-    "updated_at, record_schema, record"
+    "updated_at, record_schema, record, recurrence_of"
 )
 INSERT: Final = (
-    f"INSERT INTO firedoor_incident ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+    f"INSERT INTO firedoor_incident ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
     " ON CONFLICT DO NOTHING"
 )
 UPDATE: Final = (
     "UPDATE firedoor_incident SET version = ?, state = ?, severity = ?, incident_class = ?,"
     " fingerprint = ?, detected_at = ?, updated_at = ?, record_schema = ?, record = ?,"
+    " recurrence_of = ?,"
     " open_key = CASE WHEN ? = 1 THEN open_key END WHERE id = ? AND version = ?"
 )
 LOAD: Final = "SELECT record_schema, record FROM firedoor_incident WHERE id = ?"
 OPEN_WITH_KEY: Final = (
     "SELECT record_schema, record FROM firedoor_incident WHERE service = ? AND open_key = ?"
 )
+DELETE: Final = "DELETE FROM firedoor_incident WHERE id = ?"
 
 
-def missing(have: int) -> tuple[str, ...]:
-    """The statements that bring version `have` of the schema up to date.
+def missing(have: int) -> tuple[str | Callable[[Run], None], ...]:
+    """The steps that bring version `have` of the schema up to date.
 
     Raises:
         ConfigurationError: If a newer firedoor wrote it.
@@ -93,7 +127,19 @@ def missing(have: int) -> tuple[str, ...]:
             f"the ledger was written by a newer firedoor (schema {have}, known {VERSION}): upgrade "
             "this one, or give it a ledger of its own"
         )
-    return tuple(statement for step in MIGRATIONS[have:] for statement in step)
+    return tuple(step for version in MIGRATIONS[have:] for step in version)
+
+
+def upgrade(have: int, run: Run) -> None:
+    """Bring version `have` of the schema up to date, and note that it is.
+
+    Raises:
+        ConfigurationError: If a newer firedoor wrote it.
+    """
+    for step in missing(have):
+        run(step, ()) if isinstance(step, str) else step(run)
+    if have < VERSION:
+        run("INSERT INTO firedoor_ledger_schema VALUES (?)", (VERSION,))
 
 
 def query(
@@ -117,6 +163,25 @@ def query(
     return text, (*values, max(0, limit))
 
 
+def outdated(*, before: float, service: str | None, limit: int) -> tuple[str, tuple[Any, ...]]:
+    """The statement that finds what `Ledger.prune` forgets, and its values."""
+    of, named = ("", ()) if service is None else (" AND old.service = ?", (column(service),))
+    text = (
+        "SELECT old.id FROM firedoor_incident AS old"  # noqa: S608 - values apart
+        f" WHERE old.state = 'closed' AND old.updated_at < ?{of}"
+        " AND NOT EXISTS (SELECT 1 FROM firedoor_incident AS kept"
+        " WHERE kept.recurrence_of = old.id AND kept.service = old.service"
+        " AND (kept.state <> 'closed' OR kept.updated_at >= ?))"
+        " ORDER BY old.updated_at, old.id LIMIT ?"
+    )
+    return text, (before, *named, before, max(0, limit))
+
+
+def ids(rows: Iterable[tuple[str]]) -> tuple[str, ...]:
+    """The ids of what was found."""
+    return tuple(incident_id for (incident_id,) in rows)
+
+
 def row(record: IncidentRecord, key: str | None) -> tuple[Any, ...]:
     """The values of `COLUMNS`."""
     kind = record.incident_class
@@ -133,6 +198,7 @@ def row(record: IncidentRecord, key: str | None) -> tuple[Any, ...]:
         record.updated_at,
         SCHEMA,
         _text(record),
+        None if record.recurrence_of is None else column(record.recurrence_of),
     )
 
 

@@ -12,6 +12,7 @@ import sqlite3
 
 from firedoor.core.incident import IncidentRecord
 from firedoor.ledger import schema
+from firedoor.ledger.base import BATCH
 from firedoor.sqlite_file import SQLiteFile
 
 __all__ = ["SQLiteLedger"]
@@ -81,6 +82,25 @@ class SQLiteLedger:
             rows = sql.execute(text, values).fetchall()
         return tuple(schema.read(*found) for found in rows)
 
+    def prune(
+        self,
+        *,
+        before: float,
+        service: str | None = None,
+        limit: int = BATCH,
+        dry_run: bool = False,
+    ) -> tuple[str, ...]:
+        """See `Ledger.prune`."""
+        text, values = schema.outdated(before=before, service=service, limit=limit)
+        with self._file.reading() as sql:  # mostly there are none: nobody need wait for that
+            gone = schema.ids(sql.execute(text, values).fetchall())
+        if dry_run or not gone:
+            return gone
+        with self._file.writing() as sql:
+            gone = schema.ids(sql.execute(text, values).fetchall())
+            sql.executemany(schema.DELETE, [(incident_id,) for incident_id in gone])
+        return gone
+
     def close(self) -> None:
         """See `Ledger.close`."""
         self._file.close()
@@ -98,11 +118,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS firedoor_ledger_schema (version INTEGER NOT NULL)"
         )
-        have = _version(connection)
-        for statement in schema.missing(have):
-            connection.execute(statement)
-        if have < schema.VERSION:
-            connection.execute("INSERT INTO firedoor_ledger_schema VALUES (?)", (schema.VERSION,))
+        schema.upgrade(_version(connection), connection.execute)
     except BaseException:
         with contextlib.suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
