@@ -28,6 +28,7 @@ from firedoor.incidents.desk import Desk
 from firedoor.incidents.feedback import Feedback
 from firedoor.incidents.fleet import Fleet
 from firedoor.incidents.notify import Sink
+from firedoor.incidents.retention import RETENTION
 from firedoor.incidents.signals import Signals
 from firedoor.incidents.watch import Transition
 from firedoor.policies import Chain, Policy, policy
@@ -110,6 +111,9 @@ class Firedoor:
         prices: Of models, by name, in US dollars per million tokens: `fd.Price(input, output)` or
             a pair. They come before the table of genai-prices (extra `prices`).
         runbooks: In the place of the default runbooks of their classes.
+        retention: How long incidents are kept after they were closed and last changed, in seconds
+            or as `"90d"`; what is older is forgotten by whoever watches alerts, few at a time,
+            and never on a call's path. None: for ever.
         notify: Where messages about incidents go: `fd.notify.Log()`, `fd.notify.Webhook(url)`,
             `fd.notify.Apprise(urls)`.
         loop_guard: When a request goes in circles. None: only `max_calls=` of tools is counted.
@@ -142,6 +146,7 @@ class Firedoor:
         loop_guard: LoopGuard | None = None,
         runbooks: Sequence[Runbook] | None = None,
         notify: Sequence[Sink] = (),
+        retention: float | str | None = RETENTION,
         lease: float = LEASE,
         switches_file: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -220,6 +225,7 @@ class Firedoor:
             ledger=ledger,
             runbooks=runbooks,
             notify=notify,
+            retention=retention,
         )
         self._thresholds: list[Callable[[Threshold], object]] = []
         self._rules = self._declare(budgets)

@@ -1,5 +1,6 @@
 """`firedoor incidents` and `firedoor runbook` as somebody on call types them at three in the morning."""
 
+import importlib
 import json
 import re
 import shlex
@@ -311,6 +312,57 @@ def test_an_option_before_the_command_would_be_lost_and_is_refused(url):
     assert "give it after list" in firedoor("incidents --json list", code=2)
 
 
+# Forgetting ----------------------------------------------------------------------------------
+
+
+def aged(book, number, days, **fields):
+    at = book.time() - days * 86_400
+    record = incident(f"INC-{number}", state=IncidentState.CLOSED, updated_at=at, **fields)
+    assert book.ledger.save(record, expected=0)
+
+
+def test_what_would_be_forgotten_is_counted_first_with_the_line_that_does_it(book):
+    for number in range(130):
+        aged(book, number, 91)
+    aged(book, "young", 89)
+    opened(book, "help")
+    said = firedoor("incidents prune --older-than 90d")
+    assert "130 closed incidents untouched for 90d. None is forgotten yet:" in said
+    assert len(book.history(1_000)) == 132
+    (line,) = commands(said, "forget them")
+    assert firedoor(line.removeprefix("forget them  firedoor ")) == (
+        "✓ 130 closed incidents forgotten, untouched for 90d\n"
+    )
+    assert sorted(r.state for r in book.records()) == [IncidentState.CLOSED, IncidentState.OPEN]
+    assert "✓ 0 closed incidents" in firedoor("incidents prune --older-than 90d")
+
+
+def test_of_one_application_and_for_programs(book, tmp_path, monkeypatch):
+    monkeypatch.delenv("FIREDOOR_LEDGER")
+    url = f"sqlite:///{tmp_path / 'incidents.db'}"
+    aged(book, 1, 91)
+    aged(book, 2, 91, service="the bank")
+    (line,) = commands(
+        firedoor(f"incidents prune --older-than 90d --service 'the bank' --ledger {url}"), "forget"
+    )
+    assert line == (
+        "forget them  firedoor incidents prune --older-than 90d --service 'the bank' --yes "
+        f"--ledger {url}"
+    )
+    said = json.loads(firedoor(f"{line.removeprefix('forget them  firedoor ')} --json"))
+    assert said == {"incidents": ["INC-2"], "forgotten": True}
+    said = json.loads(firedoor(f"incidents prune --older-than 36h --json --ledger {url}"))
+    assert said == {"incidents": ["INC-1"], "forgotten": False}
+    assert book.ledger.load("INC-1") is not None
+
+
+def test_days_are_not_taken_for_seconds(book):
+    aged(book, 1, 1)
+    assert "say 90d" in flat(firedoor("incidents prune --older-than 90 --yes", code=2))
+    assert "older_than='soon'" in flat(firedoor("incidents prune --older-than soon --yes", code=2))
+    assert book.ledger.load("INC-1") is not None
+
+
 # Runbooks ------------------------------------------------------------------------------------
 
 
@@ -365,6 +417,26 @@ def test_a_name_that_is_no_runbook_lists_them(monkeypatch):
     for line in ("runbook", "runbook nonsense"):
         assert "retrieval_failure" in firedoor(line, code=2)
     assert "FIREDOOR_LEDGER" in firedoor("runbook INC-1", code=2)
+
+
+def test_an_application_is_looked_at_once(tmp_path, monkeypatch):
+    """A module may make its door as it is asked for it, and that may be dear."""
+    (tmp_path / "lazyshop.py").write_text(
+        "import firedoor as fd\n"
+        "asked = []\n"
+        "def __getattr__(name):\n"
+        "    if name != 'door':\n"
+        "        raise AttributeError(name)\n"
+        "    asked.append(name)\n"
+        f"    return fd.Firedoor('shop', ledger='sqlite:///{tmp_path}/lazy.db')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    ledger = open_ledger(f"sqlite:///{tmp_path}/lazy.db")
+    one = opened(Incidents(ledger, service="shop"))
+    assert one.id in firedoor("runbook --app lazyshop:door")
+    assert "DO FIRST" in firedoor("runbook cost_runaway --app lazyshop:door")
+    assert len(importlib.import_module("lazyshop").asked) == 2
+    ledger.close()
 
 
 def test_everything_a_record_can_hold_can_be_shown(book, url):

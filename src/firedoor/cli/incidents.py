@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Annotated
@@ -18,6 +19,7 @@ from firedoor.core.incident import ActionState, Finding, IncidentRecord
 from firedoor.core.lifecycle import find_action
 from firedoor.errors import ConfigurationError, LifecycleError, UnknownIncident
 from firedoor.incidents.book import Incident, Incidents
+from firedoor.ledger.base import BATCH
 from firedoor.types import IncidentClass, IncidentState, Severity
 
 __all__ = ["app"]
@@ -45,6 +47,9 @@ Actor = Annotated[str | None, typer.Option(help="Who; your user name if left out
 Done = Annotated[
     bool, typer.Option("--done", help="It is done already, by hand: only the record does not know.")
 ]
+
+_MOST = 1_000_000
+"""Incidents counted before they are forgotten."""
 
 _WAITING = (ActionState.WAITING, ActionState.SUGGESTED)
 _ON = (ActionState.APPLYING, ActionState.APPLIED, ActionState.VERIFIED, ActionState.FAILED)
@@ -351,6 +356,46 @@ def times(
             )
         else:
             page.show_times(screen(), found)
+
+
+@app.command()
+def prune(
+    *,
+    older_than: Annotated[
+        str,
+        typer.Option(
+            "--older-than", help="How long they have been closed and untouched: 90d, 36h."
+        ),
+    ],
+    service: Annotated[str | None, typer.Option(help="Only of this application.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else it is only counted.")] = False,
+    ledger: LedgerUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Forget closed incidents that are old; never one that is open, nor what a younger one repeats."""
+    if not older_than.strip()[-1:].isalpha():
+        raise typer.BadParameter(
+            f"{older_than!r}: say 90d, 36h or the like", param_hint="--older-than"
+        )
+    with ledgers.opened(ledger) as book:
+        book.service = service
+        gone = list[str]()
+        while batch := book.prune(older_than, limit=BATCH if yes else _MOST, dry_run=not yes):
+            gone += batch
+            if not yes:
+                break
+        if as_json:
+            boards.show_json({"incidents": gone, "forgotten": yes})
+            return
+        out = screen()
+        many = f"{len(gone)} closed incident{'' if len(gone) == 1 else 's'}"
+        if yes or not gone:
+            out.print(f"✓ {many} forgotten, untouched for {older_than}", style="green")
+            return
+        out.print(f"{many} untouched for {older_than}. None is forgotten yet:")
+        of = "" if service is None else f" --service {shlex.quote(service)}"
+        line = f"firedoor incidents prune --older-than {shlex.quote(older_than)}{of} --yes"
+        out.print(f"  forget them  {ledgers.command(line, ledger)}")
 
 
 def _step(

@@ -52,7 +52,7 @@ def runbook(
 
     The first action is on top; every way back is a line to paste.
     """
-    books = _books(file, ledger)
+    books, ledger = _books(file, ledger)
     kind = None if name is None else books.get(name.strip().lower().replace("-", "_"))
     if kind is None and name is None and not ledger:
         _stop(f"say which: {', '.join(books)}, or an incident's id with --ledger")
@@ -67,15 +67,17 @@ def runbook(
         _show(books[of], record, markdown=markdown, width=width, height=height, as_json=as_json)
 
 
-def _books(file: Path | None, ledger: str | None) -> dict[str, Runbook]:
+def _books(file: Path | None, ledger: str | None) -> tuple[dict[str, Runbook], str | None]:
+    """The runbooks by name, and where the incidents are; an application says both at one look."""
     own: list[Runbook] = []
     try:
         if ledger is not None and applications.is_app(ledger):
-            own = applications.load(ledger).incidents.runbooks
+            door = applications.load(ledger)
+            own, ledger = door.incidents.runbooks, door.ledger_url
         own += load(file) if file is not None else []
     except ConfigurationError as error:
         _stop(str(error))
-    return {book.name: book for book in [*defaults(), unclassified(), *own]}
+    return {book.name: book for book in [*defaults(), unclassified(), *own]}, ledger
 
 
 def _show(

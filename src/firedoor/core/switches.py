@@ -221,8 +221,18 @@ _DURATION = re.compile(r"\s*(?:(\d+(?:\.\d+)?)\s*([smhd])\s*)+", re.ASCII)
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])", re.ASCII)
 
 
-def duration(value: float | str) -> float:
+def duration(
+    value: float | str,
+    *,
+    name: str = "ttl",
+    otherwise: str = "leave it out to keep the switch until it is reverted",
+) -> float:
     """Seconds of `90`, `"90"`, `"30m"`, `"1h30m"`, `"2d"`.
+
+    Args:
+        value: What was given.
+        name: What it was given for.
+        otherwise: What else one may do.
 
     Raises:
         ConfigurationError: If it is none of these, or not above zero.
@@ -238,7 +248,7 @@ def duration(value: float | str) -> float:
         seconds = float(value)
     if not 0 < seconds < math.inf:
         raise ConfigurationError(
-            f"ttl={value!r}: give seconds above zero, or a text like '90s', '30m', '1h30m', '2d'; "
-            "leave it out to keep the switch until it is reverted"
+            f"{name}={value!r}: give seconds above zero, or a text like '90s', '30m', '1h30m', "
+            f"'2d'; {otherwise}"
         )
     return seconds

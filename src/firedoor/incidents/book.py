@@ -25,10 +25,12 @@ from firedoor.core.incident import IncidentRecord
 from firedoor.core.lasting import Times, times
 from firedoor.core.redacted import redacted
 from firedoor.core.runbook import Runbook
+from firedoor.core.switches import duration
 from firedoor.errors import LifecycleError, StoreError, UnknownIncident
 from firedoor.incidents.handle import Incident
 from firedoor.incidents.runbooks import defaults, unclassified
 from firedoor.ledger import Ledger, MemoryLedger
+from firedoor.ledger.base import BATCH
 from firedoor.types import IncidentClass, Severity
 
 __all__ = ["Edit", "Incident", "Incidents", "Listener"]
@@ -369,6 +371,40 @@ class Incidents:
         with self._exclusive():
             self._next_try = None if self._pending else self._next_try
             return self._reachable() and not self._pending
+
+    def prune(
+        self, older_than: float | str, *, limit: int = BATCH, dry_run: bool = False
+    ) -> tuple[str, ...]:
+        """Forget closed incidents that nobody has changed for so long, the oldest first.
+
+        An open one stays, and so does the one that an incident repeats which stays itself.
+
+        Args:
+            older_than: Seconds, or a text like `"90d"`.
+            limit: At most so many.
+            dry_run: Forget nothing: only say which it would be.
+
+        Returns:
+            The ids of those that are gone. Fewer than `limit`: there are no more.
+
+        Raises:
+            ConfigurationError: If `older_than` is no time.
+            StoreError: If the ledger is away.
+        """
+        seconds = duration(older_than, name="older_than", otherwise="'90d' is a quarter of a year")
+        with self._exclusive():
+            before = self.time() - seconds
+            gone = self._ask(
+                lambda ledger: ledger.prune(
+                    before=before, service=self.service, limit=limit, dry_run=dry_run
+                )
+            )
+            if isinstance(gone, StoreError):
+                raise gone
+            if not dry_run:
+                for incident_id in gone:
+                    self._known.pop(incident_id, None)
+            return gone
 
     @property
     def pending(self) -> int:

@@ -15,6 +15,7 @@ from firedoor.incidents.messages import announce
 from firedoor.incidents.monitor import EVERY, Monitor
 from firedoor.incidents.notify import Notifier, Sink
 from firedoor.incidents.pulse import Pulse
+from firedoor.incidents.retention import Retention
 from firedoor.incidents.signals import Signals
 from firedoor.incidents.watch import Transition
 from firedoor.ledger import Ledger, open_ledger
@@ -38,9 +39,11 @@ class Desk:
         ledger: A URL. None: the environment's `FIREDOOR_LEDGER`, else this process's memory.
         runbooks: In the place of the defaults of their classes.
         notify: Where messages to people go.
+        retention: How long closed incidents are kept, in seconds or as `"90d"`; None: for ever.
 
     Raises:
-        ConfigurationError: If the ledger cannot be opened, a runbook is none, or a sink is none.
+        ConfigurationError: If the ledger cannot be opened, a runbook is none, a sink is none, or the
+            retention is no time.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Desk:
         ledger: str | None,
         runbooks: Sequence[Runbook] | None,
         notify: Sequence[Sink],
+        retention: float | str | None,
     ) -> None:
         for runbook in runbooks or ():
             if not isinstance(runbook, Runbook):
@@ -69,6 +73,12 @@ class Desk:
             runbooks=runbooks or (),
             on_fault=lambda error: runtime.internal("ledger", error),
         )
+        self._retention = Retention(
+            self.book,
+            retention,
+            clock=runtime.clock,
+            on_fault=lambda error: runtime.internal("ledger", error),
+        )
         told = runtime.recorder.incidents
         self._notifier = Notifier(
             notify,
@@ -82,9 +92,7 @@ class Desk:
         self._monitor = Monitor(runtime, signals, self.book, store=store, notify=self._notifier.say)
         self._pulse: Pulse | None = None
         if runtime.clock is SYSTEM_CLOCK:
-            self._pulse = Pulse(
-                self._monitor.tick, every=EVERY, after_fork=self._monitor.after_fork
-            )
+            self._pulse = Pulse(self._beat, every=EVERY, after_fork=self._monitor.after_fork)
 
     def watch(self, alerts: Iterable[Alert]) -> None:
         """Watch more alerts; the first ones start the timer."""
@@ -99,7 +107,14 @@ class Desk:
 
     def evaluate(self) -> tuple[Transition, ...]:
         """Look at every alert now; answers those that changed their state."""
-        return self._monitor.evaluate()
+        changed = self._monitor.evaluate()
+        self._retention.step()
+        return changed
+
+    def _beat(self) -> None:
+        """What the timer does: alerts and actions first. Never raises."""
+        self._monitor.tick()
+        self._retention.step()
 
     def snapshot(self) -> dict[str, Any]:
         """Alerts and incidents as plain data."""
