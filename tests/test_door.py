@@ -1,6 +1,8 @@
 """The door: what it takes, what it refuses, how it ends."""
 
 import threading
+import uuid
+from decimal import Decimal
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -8,6 +10,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import firedoor as fd
+from firedoor.testing import FakeClock
 
 
 @pytest.mark.parametrize(
@@ -19,6 +22,14 @@ import firedoor as fd
         ({"service": "app", "redactor": object()}, "fd.Redactor"),
         ({"service": "app", "state": "oracle://x"}, "oracle"),
         ({"service": "app", "tracer_provider": object()}, "tracer_provider"),
+        ({"service": None}, "service=None"),
+        ({"service": "app", "state": 5}, "state=5.*as text"),
+        ({"service": "app", "ledger": 5}, "ledger=5.*as text"),
+        ({"service": "app", "enforce": "no"}, "enforce='no'.*True or False"),
+        ({"service": "app", "enabled": 0}, "enabled=0.*True or False"),
+        ({"service": "app", "loop_guard": 50}, "loop_guard=50.*fd.LoopGuard"),
+        ({"service": "app", "budgets": fd.Budget(usd=5)}, r"budgets=Budget: give a list"),
+        ({"service": "app", "notify": fd.notify.Log()}, r"notify=Log: give a list"),
     ],
     ids=lambda v: next(reversed(v)) if isinstance(v, dict) else "",
 )
@@ -36,12 +47,72 @@ def test_a_value_that_cannot_work_is_refused_with_the_remedy(given, words):
         ({"policies": [str.isupper]}, r"@door.policy"),
         ({"tiers": ["gpt-5"]}, r"fd.Tier"),
         ({"hedge": 2.0, "side_effect_free": True}, r"fd.Hedge"),
+        ({"budgets": fd.Budget(usd=5)}, r"budgets=Budget: give a list"),
+        ({"tiers": fd.Tier("gpt-5")}, r"tiers=Tier: give a list"),
+        ({"policies": fd.policies.MaxLength(5)}, r"policies=MaxLength: give a list"),
+        ({"model": 5}, r"model=5.*as text"),
+        ({"prompt": ""}, r"prompt=''.*as text"),
+        ({"provider": True}, r"provider=True.*as text"),
     ],
     ids=lambda v: next(iter(v)) if isinstance(v, dict) else "",
 )
 def test_what_is_no_gate_is_refused_as_the_route_is_made(gate, words):
     with fd.Firedoor("app") as door, pytest.raises(fd.ConfigurationError, match=words):
         door.llm("answer", **gate)
+
+
+def test_what_comes_from_an_iterator_is_all_there():
+    door = fd.Firedoor("app")
+    door.llm("answer", model="m", budgets=(fd.Budget(calls=n, name=f"b{n}") for n in (1, 2)))
+    assert set(door.snapshot()["budgets"]["budgets"]) == {"llm:answer/b1", "llm:answer/b2"}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"journey": ""}, "name the journey"),
+        ({"journey": None}, "name the journey"),
+        ({"journey": "a", "deadline": "20"}, "deadline='20'.*a number"),
+        ({"journey": "a", "deadline": float("nan")}, "deadline=nan.*a number"),
+    ],
+)
+def test_a_request_that_cannot_be_is_refused_with_the_remedy(given, words):
+    with pytest.raises(fd.ConfigurationError, match=words):
+        fd.Firedoor("app").request(**given)
+
+
+def test_the_applications_own_ids_are_kept_whatever_they_are():
+    door = fd.Firedoor("app")
+    id_ = uuid.uuid4()
+    assert door.request("a", id=id_).id == str(id_)
+    assert door.request("a", id=17).id == "17"
+
+
+def test_a_deadline_may_be_any_number(make_door):
+    clock = FakeClock()
+    door = make_door(clock=clock)
+    with door.request("a", deadline=Decimal("2.5")) as request:
+        assert request.deadline == 2.5
+        with door.request("b", deadline=float("inf")) as inner:
+            assert inner.deadline == 2.5
+    with door.request("a", deadline=float("inf")) as request:
+        assert request.deadline is None
+
+
+@pytest.mark.parametrize("listens", ["on_decision", "on_threshold"])
+def test_a_listener_that_would_never_run_is_refused(listens):
+    async def listener(told):
+        raise AssertionError(told)
+
+    for given in (listener, None):
+        with pytest.raises(fd.ConfigurationError, match="not async"):
+            getattr(fd.Firedoor("app"), listens)(given)
+
+
+def test_an_empty_variable_is_none(monkeypatch):
+    for name in ("STATE", "LEDGER", "CAPTURE", "ENFORCE", "DISABLED", "SWITCHES_FILE"):
+        monkeypatch.setenv(f"FIREDOOR_{name}", "")
+    assert fd.Firedoor("app").state_url == "memory://"
 
 
 def test_one_grant_may_be_given_by_itself():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
@@ -18,7 +18,17 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from firedoor.errors import ConfigurationError
 
-__all__ = ["Breaker", "Budget", "Canned", "Hedge", "Limiter", "LoopGuard", "Tier", "declarative"]
+__all__ = [
+    "Breaker",
+    "Budget",
+    "Canned",
+    "Hedge",
+    "Limiter",
+    "LoopGuard",
+    "Tier",
+    "declarative",
+    "several",
+]
 
 T = TypeVar("T")
 
@@ -54,6 +64,23 @@ def declarative(cls: type[T]) -> type[T]:
 
     made.__init__ = init
     return made  # type: ignore[no-any-return]
+
+
+def several(given: Iterable[T], what: str) -> tuple[T, ...]:
+    """Declared values that come as a list.
+
+    Args:
+        given: The list, or whatever is in its place.
+        what: Its name, as errors say it.
+
+    Raises:
+        ConfigurationError: If it is one value alone, or none.
+    """
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise ConfigurationError(
+            f"{what}={type(given).__name__}: give a list, also of a single one, as in {what}=[...]"
+        )
+    return tuple(given)
 
 
 def _explain(cls: Any, error: ValidationError) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+import numbers
 import os
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
+from decimal import Decimal
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -16,7 +20,7 @@ from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.trace import TracerProvider, get_tracer_provider
 
 from firedoor.clock import SYSTEM_CLOCK, Clock
-from firedoor.config import Breaker, Budget, Canned, Hedge, Limiter, LoopGuard, Tier
+from firedoor.config import Breaker, Budget, Canned, Hedge, Limiter, LoopGuard, Tier, several
 from firedoor.core.runbook import Runbook
 from firedoor.core.spending import Rule
 from firedoor.errors import ConfigurationError
@@ -64,6 +68,8 @@ __all__ = ["Firedoor", "looked_at"]
 
 L = TypeVar("L", bound=Callable[[Decision], object])
 T = TypeVar("T", bound=Callable[[Threshold], object])
+
+C = TypeVar("C", bound=Callable[..., object])
 
 _looked_at: ContextVar[bool] = ContextVar("firedoor-looked-at", default=False)
 
@@ -150,7 +156,7 @@ class Firedoor:
         lease: float = LEASE,
         switches_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        if not str(service).strip():
+        if service is None or not str(service).strip():
             raise ConfigurationError(
                 f"Firedoor(service={service!r}): give the application a name, as in "
                 "fd.Firedoor('support-copilot')"
@@ -164,6 +170,13 @@ class Firedoor:
             raise ConfigurationError(
                 f"Firedoor(redactor={redactor!r}): use fd.Redactor(...); to add patterns of your "
                 "own, give them to it as detectors"
+            )
+        for name, given in (("enforce", enforce), ("enabled", enabled)):
+            if given is not None and not isinstance(given, bool):
+                raise ConfigurationError(f"Firedoor({name}={given!r}): use True or False")
+        if loop_guard is not None and not isinstance(loop_guard, LoopGuard):
+            raise ConfigurationError(
+                f"Firedoor(loop_guard={loop_guard!r}): use fd.LoopGuard(calls=50) and the like"
             )
         self._state_url, store = _store(state, clock or SYSTEM_CLOCK)
         self._store = store
@@ -223,8 +236,8 @@ class Firedoor:
             self._signals,
             store=store,
             ledger=ledger,
-            runbooks=runbooks,
-            notify=notify,
+            runbooks=None if runbooks is None else several(runbooks, "runbooks"),
+            notify=several(notify, "notify"),
             retention=retention,
         )
         self._thresholds: list[Callable[[Threshold], object]] = []
@@ -242,6 +255,7 @@ class Firedoor:
 
     def _declare(self, budgets: Sequence[Budget], owner: str = "") -> tuple[Rule, ...]:
         """Budgets ready for use; the first ones bring the accounts they are kept in."""
+        budgets = several(budgets, "budgets")
         if not budgets:
             return ()
         for budget in budgets:
@@ -409,8 +423,9 @@ class Firedoor:
                 f"door.tool({name!r}, max_calls={max_calls!r}): give a whole number above zero"
             )
         owner = f"{RouteKind.TOOL}:{name}"
+        budgets = several(budgets, "budgets")
         for budget in budgets:
-            if budget.calls is None:
+            if isinstance(budget, Budget) and budget.calls is None:
                 raise ConfigurationError(
                     f"door.tool({name!r}, budgets=...): a tool has no tokens; count its calls, as "
                     "in fd.Budget(calls=100, per='hour')"
@@ -430,6 +445,7 @@ class Firedoor:
         return self._guard(route, breaker, limiter)
 
     def _screens(self, kind: RouteKind, name: str, policies: Sequence[Policy]) -> Screens | None:
+        policies = several(policies, "policies")
         if not policies:
             return None
         runtime = self._runtime
@@ -472,10 +488,19 @@ class Firedoor:
             id: The application's own id for the request. None: a random one.
             user: Who asked; leaves the process only as a keyed token.
             tenant: For whom; likewise.
-            deadline: Seconds the whole request may take.
+            deadline: Seconds the whole request may take. 0 or less: its time is over already.
             synthetic: Probe traffic, kept out of every signal.
             grants: What the tools of this request may do.
+
+        Raises:
+            ConfigurationError: If the journey has no name, or the deadline is no number.
         """
+        if not isinstance(journey, str) or not journey:
+            raise ConfigurationError(
+                f"door.request({journey!r}): name the journey, as in door.request('checkout-help')"
+            )
+        if deadline is not None:
+            deadline = _deadline(deadline)
         return Request(
             self._runtime,
             journey,
@@ -606,7 +631,7 @@ class Firedoor:
             ConfigurationError: If a name is used twice, a signal does not exist, or a rule cannot
                 judge it.
         """
-        alerts = tuple(alerts)
+        alerts = several(alerts, "alerts")
         self._desk.watch(alerts)
         runtime = self._runtime
         if checks and runtime.enabled and runtime.clock is SYSTEM_CLOCK:
@@ -641,7 +666,7 @@ class Firedoor:
         Returns the listener, so that it can be used as a decorator. An exception in it is
         counted and goes no further.
         """
-        self._runtime.listeners.append(listener)
+        self._runtime.listeners.append(_listener("on_decision", listener))
         return listener
 
     def on_threshold(self, listener: T) -> T:
@@ -649,7 +674,7 @@ class Firedoor:
 
         Returns the listener, so that it can be used as a decorator.
         """
-        self._thresholds.append(listener)
+        self._thresholds.append(_listener("on_threshold", listener))
         return listener
 
     # Life ----------------------------------------------------------------------------------
@@ -730,7 +755,7 @@ def _plan(
 
 
 def _capture(given: str | None) -> Literal["none", "redacted"]:
-    value = given if given is not None else os.environ.get("FIREDOOR_CAPTURE", "none")
+    value = given if given is not None else os.environ.get("FIREDOOR_CAPTURE") or "none"
     if value == "none":
         return "none"
     if value == "redacted":
@@ -741,7 +766,7 @@ def _capture(given: str | None) -> Literal["none", "redacted"]:
 
 def _store(given: str | None, clock: Clock) -> tuple[str, Store | None]:
     """The state's URL and the shared store there; None where it lives in this process only."""
-    url = given if given is not None else os.environ.get("FIREDOOR_STATE", "memory://")
+    url = given if given is not None else os.environ.get("FIREDOOR_STATE") or "memory://"
     if url == "memory://":
         return url, None
     try:
@@ -749,6 +774,16 @@ def _store(given: str | None, clock: Clock) -> tuple[str, Store | None]:
     except ConfigurationError as error:
         where = "Firedoor" if given is not None else "FIREDOOR_STATE"
         raise ConfigurationError(f"{where}: {error}") from error.__cause__
+
+
+def _listener(name: str, given: C) -> C:
+    """Something that can be told; a coroutine function would never run."""
+    if not callable(given) or inspect.iscoroutinefunction(given):
+        raise ConfigurationError(
+            f"door.{name}({given!r}): give a function that is not async; it is called on the "
+            "thread that has something to tell, and may put that on a queue of your own"
+        )
+    return given
 
 
 def _age(prices: Prices) -> Callable[[], float | None]:
@@ -766,6 +801,17 @@ def _seconds(name: str, given: Any) -> float:
     if type(given) in (int, float) and 0 < given <= 86_400:
         return float(given)
     raise ConfigurationError(f"{name}={given!r}: give seconds, more than 0 and at most a day")
+
+
+def _deadline(given: Any) -> float | None:
+    """Seconds from now; None for one that never comes."""
+    if not isinstance(given, numbers.Real | Decimal) or math.isnan(given):
+        raise ConfigurationError(
+            f"door.request(deadline={given!r}): give the seconds that the request may take, as a "
+            "number: deadline=20.0"
+        )
+    seconds = float(given)
+    return None if seconds == math.inf else seconds
 
 
 def _flag(name: str, *, default: bool = False) -> bool:

@@ -13,6 +13,7 @@ from firedoor.shell.presence import processes
 from firedoor.shell.switchboard import Switchboard
 from firedoor.stores import open_store
 from firedoor.testing import FakeClock
+from support.valkey import valkey
 from support.waiting import until
 
 
@@ -160,3 +161,15 @@ class TestGates:
         store.publish("doors", "web:1", json.dumps(told), 10.0)
         assert "\x1b[2J" not in status()
         store.close()
+
+
+@pytest.mark.parametrize("given", ["ops:hunter2@{}?namespace=a", "{}?password=hunter2&db=0"])
+def test_no_password_of_the_state_is_shown(given, monkeypatch):
+    monkeypatch.delenv("FIREDOOR_STATE", raising=False)
+    with valkey() as server:
+        server.command("ACL", "SETUSER", "ops", "on", ">hunter2", "~*", "&*", "+@all")
+        server.command("CONFIG", "SET", "requirepass", "hunter2")
+        url = f"redis://{given.format(f'127.0.0.1:{server.port}')}"
+        assert "127.0.0.1" in (shown := status("--state", url))
+        assert "hunter2" not in shown
+        assert "hunter2" not in status("--state", url, "--json")

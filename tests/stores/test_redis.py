@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import tempfile
 
 import pytest
 import redis.crc
@@ -140,6 +141,27 @@ class TestAPassword:
         with pytest.raises(ConfigurationError) as raised:
             open_store(url)
         assert SECRET not in said(raised.value)
+
+
+class TestASocketInTheFileSystem:
+    @pytest.fixture
+    def socket(self):
+        # Not in `tmp_path`: a socket's path has a hundred characters at the most.
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/valkey.sock"
+            with valkey(config={"unixsocket": path}):
+                yield path
+
+    @pytest.mark.parametrize("query", ["", "?db=1", "?namespace=shop&db=1"])
+    def test_is_an_address(self, socket, query):
+        with contextlib.closing(open_store(f"unix://{socket}{query}")) as store:
+            assert store.reserve("a", [line()], 60).held
+            assert asyncio.run(store.areserve("b", [line()], 60)).held
+            assert len(store.counters()) == 1
+
+    def test_that_is_not_there_is_named(self):
+        with pytest.raises(ConfigurationError, match="unix:///nowhere/valkey.sock"):
+            open_store("unix:///nowhere/valkey.sock")
 
 
 class TestTLS:

@@ -116,9 +116,12 @@ class TestAFile:
         with pytest.raises(ConfigurationError, match="cannot be used"):
             open_store(f"sqlite:///{tmp_path}/{name}")
 
-    def test_that_is_not_named(self):
+    @pytest.mark.parametrize(
+        "url", ["sqlite://host/state.db", "sqlite:state.db", "sqlite:/state.db"]
+    )
+    def test_that_is_not_named(self, url):
         with pytest.raises(ConfigurationError, match="name a file after three slashes"):
-            open_store("sqlite://host/state.db")
+            open_store(url)
 
     @pytest.mark.parametrize("query", ["busy_timeout=long", "busy_timeout=0", "timeout=1", "x"])
     def test_with_an_option_there_is_not(self, path, query):

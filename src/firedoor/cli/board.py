@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -55,6 +56,9 @@ State = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
+
+_PASSWORD = re.compile(r"((?:^|&)\w*password=)[^&]*")
+"""As a URL's options say it: both drivers take it there too."""
 
 _REMEDY = (
     "Give the one that the application uses, as in --state redis://host:6379/0, "
@@ -121,11 +125,12 @@ def clean(text: str) -> str:
 
 def without_password(state: str) -> str:
     """The URL as it may be shown."""
-    parts = urlsplit(state)
-    if parts.password is None:
-        return state
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+    address, mark, options = state.partition("?")
+    parts = urlsplit(address)
+    if parts.password is not None:
+        host = parts.netloc.rpartition("@")[2]
+        address = f"{parts.scheme}://{parts.username or ''}:***@{host}{parts.path}"
+    return address + mark + _PASSWORD.sub(r"\1***", options)
 
 
 def undo(switch: Switch, state: str | None) -> str:

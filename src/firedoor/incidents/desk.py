@@ -141,7 +141,7 @@ class Desk:
 
 
 def _ledger(given: str | None) -> tuple[str, Ledger]:
-    url = given if given is not None else os.environ.get("FIREDOOR_LEDGER", "memory://")
+    url = given if given is not None else os.environ.get("FIREDOOR_LEDGER") or "memory://"
     try:
         return url, open_ledger(url)
     except ConfigurationError as error:

@@ -25,6 +25,8 @@ def open_ledger(url: str) -> Ledger:
         ConfigurationError: If the scheme is not known, the ledger's extra is not installed, it
             cannot be reached, or a newer firedoor wrote it. No password is in the message.
     """
+    if not isinstance(url, str):
+        raise ConfigurationError(f"ledger={url!r}: give a URL as text, one of {_SCHEMES}")
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -35,7 +37,7 @@ def open_ledger(url: str) -> Ledger:
             return MemoryLedger()
         case "sqlite":
             path = unquote(parts.path)[1:]
-            if parts.netloc or not path or path == ":memory:":
+            if not url.startswith("sqlite:///") or not path or path == ":memory:":
                 raise ConfigurationError(
                     f"ledger={url!r}: name a file after three slashes, as in "
                     "sqlite:///relative.db or sqlite:////absolute.db; without one use memory://"

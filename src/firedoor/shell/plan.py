@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from firedoor.config import Canned, Hedge, Tier
+from firedoor.config import Canned, Hedge, Tier, several
 from firedoor.core.flow import Try
 from firedoor.errors import ConfigurationError
 from firedoor.shell.backoff import DEFAULT_WAIT, WaitStrategy
@@ -100,7 +100,7 @@ def ladder_of(
     """
     if tiers is None:
         return None
-    ladder = tuple(tiers)
+    ladder = several(tiers, "tiers")
     where = f"door.llm({name!r}, tiers=...)"
     if not ladder:
         raise ConfigurationError(f"{where} is empty: give at least one fd.Tier, or leave it out")

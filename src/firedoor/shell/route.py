@@ -74,6 +74,16 @@ class Route:
             raise ConfigurationError(
                 f"door.{kind}(name={name!r}): a name is not empty and has no space, ':', '*' or '/'"
             )
+        for what, given in (
+            ("model", model),
+            ("provider", provider),
+            ("prompt", prompt),
+            ("depth", depth),
+        ):
+            if given is not None and (not isinstance(given, str) or not given):
+                raise ConfigurationError(
+                    f"door.{kind}({name!r}, {what}={given!r}): give a name, as text"
+                )
         if effect is not None and effect not in tuple(Effect):
             raise ConfigurationError(
                 f"door.tool(effect={effect!r}): use one of {', '.join(Effect)}"

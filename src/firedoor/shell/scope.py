@@ -109,7 +109,7 @@ class Request:
     ) -> None:
         self._runtime = runtime
         self.journey = runtime.clean(journey)
-        self.id = runtime.clean(id) if id is not None else new_id()
+        self.id = runtime.clean(str(id)) if id is not None else new_id()
         self.user = runtime.token(user, "user")
         self.tenant = runtime.token(tenant, "tenant")
         self.synthetic = synthetic

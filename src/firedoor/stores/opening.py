@@ -16,7 +16,10 @@ __all__ = ["open_store"]
 
 _LONGEST_WAIT = 60
 
-_SCHEMES = "memory://, sqlite:///relative/path, sqlite:////absolute/path, redis://host:port/0"
+_SCHEMES = (
+    "memory://, sqlite:///relative/path, sqlite:////absolute/path, redis://host:port/0 (rediss:// for "
+    "TLS, unix:///path/to/socket)"
+)
 
 
 def open_store(url: str, clock: Clock = SYSTEM_CLOCK) -> Store:
@@ -26,6 +29,8 @@ def open_store(url: str, clock: Clock = SYSTEM_CLOCK) -> Store:
         ConfigurationError: If the scheme is not known, the store's extra is not installed, or the
             store cannot be reached.
     """
+    if not isinstance(url, str):
+        raise ConfigurationError(f"state={url!r}: give a URL as text, one of {_SCHEMES}")
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -36,7 +41,7 @@ def open_store(url: str, clock: Clock = SYSTEM_CLOCK) -> Store:
             return MemoryStore(clock)
         case "sqlite":
             path = unquote(parts.path)[1:]
-            if parts.netloc or not path or path == ":memory:":
+            if not url.startswith("sqlite:///") or not path or path == ":memory:":
                 raise ConfigurationError(
                     f"state={url!r}: name a file after three slashes, as in "
                     "sqlite:///relative.db or sqlite:////absolute.db; without one use memory://"

@@ -11,7 +11,7 @@ import hashlib
 import weakref
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import redis
 import redis.asyncio
@@ -80,7 +80,9 @@ class Client:
         query = dict(parse_qsl(parts.query))
         self.tag = _tag(query.pop("namespace", "firedoor"))
         self._cluster = _flag("cluster", query.pop("cluster", "false"))
-        self._url = urlunsplit(parts._replace(query=urlencode(query)))
+        # Put together by hand: `urlunsplit` drops the // of an address that has no host.
+        base = url.partition("#")[0].partition("?")[0]
+        self._url = f"{base}?{urlencode(query)}" if query else base
         self._where = parts.hostname or parts.path
         self._options: dict[str, Any] = {
             name: SOCKET_TIMEOUT
