@@ -49,7 +49,7 @@ def test_a_value_that_cannot_work_is_refused_with_the_remedy(given, words):
         ({"hedge": 2.0, "side_effect_free": True}, r"fd.Hedge"),
         ({"budgets": fd.Budget(usd=5)}, r"budgets=Budget: give a list"),
         ({"tiers": fd.Tier("gpt-5")}, r"tiers=Tier: give a list"),
-        ({"policies": fd.policies.MaxLength(5)}, r"policies=MaxLength: give a list"),
+        ({"policies": fd.policies.MaxLength(5, on="input")}, r"policies=MaxLength: give a list"),
         ({"model": 5}, r"model=5.*as text"),
         ({"prompt": ""}, r"prompt=''.*as text"),
         ({"provider": True}, r"provider=True.*as text"),

@@ -87,7 +87,7 @@ def _explain(cls: Any, error: ValidationError) -> str:
     positional = [
         field.name for field in dataclasses.fields(cls) if field.init and not field.kw_only
     ]
-    lines = []
+    said: dict[str, list[str]] = {}
     for item in error.errors(include_url=False):
         # An argument given by position is located by its number.
         names = [
@@ -95,9 +95,19 @@ def _explain(cls: Any, error: ValidationError) -> str:
             if isinstance(part, int) and not index and part < len(positional)
             else part
             for index, part in enumerate(item["loc"])
+            # Which of a field's alternatives did not fit is told by what each of them asks for.
+            if index == 0 or isinstance(part, int)
         ]
         field = ".".join(str(name) for name in names)
-        lines.append(f"{cls.__name__}({field}={item['input']!r}): {item['msg']}")
+        match item["type"]:
+            case "missing":
+                words = [f"{field}=...", "is missing"]
+            case "unexpected_positional_argument":
+                words = [f"{item['input']!r}", "name this argument: it is not taken by position"]
+            case _:
+                words = [f"{field}={item['input']!r}", item["msg"]]
+        said.setdefault(words[0], []).append(words[1])
+    lines = [f"{cls.__name__}({what}): {', or: '.join(why)}" for what, why in said.items()]
     return "; ".join(lines)
 
 

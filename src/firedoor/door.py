@@ -156,7 +156,8 @@ class Firedoor:
         lease: float = LEASE,
         switches_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        if service is None or not str(service).strip():
+        given: Any = service
+        if given is None or not str(given).strip():
             raise ConfigurationError(
                 f"Firedoor(service={service!r}): give the application a name, as in "
                 "fd.Firedoor('support-copilot')"
@@ -171,13 +172,14 @@ class Firedoor:
                 f"Firedoor(redactor={redactor!r}): use fd.Redactor(...); to add patterns of your "
                 "own, give them to it as detectors"
             )
-        for name, given in (("enforce", enforce), ("enabled", enabled)):
-            if given is not None and not isinstance(given, bool):
-                raise ConfigurationError(f"Firedoor({name}={given!r}): use True or False")
-        if loop_guard is not None and not isinstance(loop_guard, LoopGuard):
-            raise ConfigurationError(
-                f"Firedoor(loop_guard={loop_guard!r}): use fd.LoopGuard(calls=50) and the like"
-            )
+        options: tuple[tuple[str, Any, type, str], ...] = (
+            ("enforce", enforce, bool, "True or False"),
+            ("enabled", enabled, bool, "True or False"),
+            ("loop_guard", loop_guard, LoopGuard, "fd.LoopGuard(calls=50) and the like"),
+        )
+        for name, value, kind, remedy in options:
+            if value is not None and not isinstance(value, kind):
+                raise ConfigurationError(f"Firedoor({name}={value!r}): use {remedy}")
         self._state_url, store = _store(state, clock or SYSTEM_CLOCK)
         self._store = store
         if _looked_at.get():
@@ -425,7 +427,7 @@ class Firedoor:
         owner = f"{RouteKind.TOOL}:{name}"
         budgets = several(budgets, "budgets")
         for budget in budgets:
-            if isinstance(budget, Budget) and budget.calls is None:
+            if getattr(budget, "calls", budget) is None:
                 raise ConfigurationError(
                     f"door.tool({name!r}, budgets=...): a tool has no tokens; count its calls, as "
                     "in fd.Budget(calls=100, per='hour')"
@@ -495,9 +497,10 @@ class Firedoor:
         Raises:
             ConfigurationError: If the journey has no name, or the deadline is no number.
         """
-        if not isinstance(journey, str) or not journey:
+        given: Any = journey
+        if not given or not isinstance(given, str):
             raise ConfigurationError(
-                f"door.request({journey!r}): name the journey, as in door.request('checkout-help')"
+                f"door.request({given!r}): name the journey, as in door.request('checkout-help')"
             )
         if deadline is not None:
             deadline = _deadline(deadline)
@@ -778,7 +781,8 @@ def _store(given: str | None, clock: Clock) -> tuple[str, Store | None]:
 
 def _listener(name: str, given: C) -> C:
     """Something that can be told; a coroutine function would never run."""
-    if not callable(given) or inspect.iscoroutinefunction(given):
+    found: Any = given
+    if not callable(found) or inspect.iscoroutinefunction(found):
         raise ConfigurationError(
             f"door.{name}({given!r}): give a function that is not async; it is called on the "
             "thread that has something to tell, and may put that on a queue of your own"

@@ -74,12 +74,13 @@ class Route:
             raise ConfigurationError(
                 f"door.{kind}(name={name!r}): a name is not empty and has no space, ':', '*' or '/'"
             )
-        for what, given in (
-            ("model", model),
-            ("provider", provider),
-            ("prompt", prompt),
-            ("depth", depth),
-        ):
+        names: dict[str, Any] = {
+            "model": model,
+            "provider": provider,
+            "prompt": prompt,
+            "depth": depth,
+        }
+        for what, given in names.items():
             if given is not None and (not isinstance(given, str) or not given):
                 raise ConfigurationError(
                     f"door.{kind}({name!r}, {what}={given!r}): give a name, as text"
