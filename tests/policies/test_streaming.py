@@ -1,6 +1,8 @@
 """A stream shows what the whole would show, however it is cut; and never a part of what is forbidden."""
 
+import gc
 import re
+import weakref
 
 import pytest
 from hypothesis import given, settings
@@ -302,6 +304,32 @@ def test_after_a_block_nothing_comes():
     assert stream.feed("good bad") == "good "
     assert stream.feed("more") == ""
     assert stream.finish() == ""
+
+
+@pytest.mark.parametrize("action", ["block", "redact", "flag"])
+def test_after_the_end_nothing_comes(action):
+    """What is fed too late was judged by nobody."""
+    stream = StreamFilter(Chain([Regex("bad", on="output", action=action)]))
+    assert stream.feed("good ") + stream.finish() == "good "
+    assert [stream.feed(piece) for piece in ("", "more", "bad" * 3000)] == ["", "", ""]
+
+
+def test_a_stream_that_is_left_goes_at_once():
+    """With the text in it: it does not wait for the collector of cycles."""
+
+    class Request:
+        pass
+
+    gc.disable()
+    try:
+        request = Request()
+        gone = weakref.ref(request)
+        stream = StreamFilter(Chain([Regex("bad", on="output")]), context=request)
+        stream.feed("good")
+        del request, stream
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_whole_text_policy_holds_everything():

@@ -19,16 +19,14 @@ keeps the work linear.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from io import StringIO
 from typing import Any, TypeAlias
 
-from firedoor.policies.base import (
-    Context,
-    Stage,
-    Strictness,
-)
+from firedoor.policies.base import Context, Stage, Strictness
 from firedoor.policies.chain import Chain
 from firedoor.policies.links import Whole, link_for
+from firedoor.policies.screening import Plan
 from firedoor.types import Verdict
 
 __all__ = ["StreamFilter"]
@@ -53,22 +51,11 @@ class StreamFilter:
         context: Passed to policies as `Context.request`.
 
     Attributes:
-        blocked_by: The gate that ended the stream, or None.
+        feed: Call it with the next piece; it answers what can be shown now, which may be empty.
+            Empty after a block, and after the end.
     """
 
-    __slots__ = (
-        "_chain",
-        "_context",
-        "_ended",
-        "_holding",
-        "_links",
-        "_pending",
-        "_raw",
-        "_room",
-        "_seen",
-        "_steps",
-        "blocked_by",
-    )
+    __slots__ = ("_pipe", "_steps", "feed")
 
     def __init__(
         self,
@@ -78,39 +65,32 @@ class StreamFilter:
         strictness: Strictness | str = Strictness.NORMAL,
         context: Any = None,
     ) -> None:
-        self.blocked_by: str | None = None
-        self._chain = chain
         plan = chain.plan(stage, strictness)
         self._steps = plan.steps
-        self._context = Context(plan.stage, plan.strictness, "", context)
-        self._pending: list[str] = []
-        self._room = 0
-        self._seen = 0
-        self._ended = False
-        links = [
-            link_for(step, self._context, chain.clock)
-            for step in self._steps
-            if step.inactive is None
-        ]
-        # What reads raw text must see it before anything changes it; it changes nothing itself.
-        self._links = sorted(links, key=lambda link: not link.step.raw)
-        self._holding = any(link.holding for link in links)
-        self._raw: list[str] | None = [] if any(isinstance(link, Whole) for link in links) else None
+        self._pipe = pipe = _Pipe(chain, plan, context)
+        pieces = _held_back(pipe) if pipe.holding else _shown_at_once(pipe)
+        next(pieces)
+        self.feed: Callable[[str], str] = pieces.send
+
+    @property
+    def blocked_by(self) -> str | None:
+        """The gate that ended the stream, or None."""
+        return self._pipe.blocked_by
 
     @property
     def blocked(self) -> bool:
         """Whether a policy ended the stream."""
-        return self.blocked_by is not None
+        return self._pipe.blocked_by is not None
 
     @property
     def flagged(self) -> bool:
         """Whether a policy flagged the text so far, or failed with `on_error="flag"`."""
-        return any(link.flagged for link in self._links)
+        return any(link.flagged for link in self._pipe.links)
 
     @property
     def needs_async(self) -> bool:
         """Whether the end must be awaited: `afinish` instead of `finish`."""
-        return any(link.step.async_ for link in self._links)
+        return any(link.step.async_ for link in self._pipe.links)
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -119,18 +99,8 @@ class StreamFilter:
         Before the end, and for policies that a block left without the whole text, the verdict is
         `skipped` unless something was found: they have not seen what they would have to pass.
         """
-        said = {link.step.gate: link.verdict() for link in self._links}
+        said = {link.step.gate: link.verdict() for link in self._pipe.links}
         return tuple(step.inactive or said[step.gate] for step in self._steps)
-
-    def feed(self, delta: str) -> str:
-        """Take the next piece; what can be shown now, which may be empty. Empty after a block."""
-        # Most pieces come no further: three steps, each of a kind that CPython has a short way for.
-        self._pending.append(delta)
-        self._room = room = self._room - len(delta)
-        if room >= 0:
-            return "" if self._holding else delta
-        shown = self._scan()
-        return shown if self._holding or self._ended else delta
 
     def drain(self) -> str:
         """All that can be shown now, without collecting more.
@@ -138,32 +108,8 @@ class StreamFilter:
         For a reader who has waited long enough. Calling it for every piece gives up the bound on
         the work.
         """
-        shown = self._scan()
-        return shown if self._holding else ""
-
-    def _scan(self) -> str:
-        """Put what was collected through the links; what comes out."""
-        text = "".join(self._pending)
-        self._pending.clear()
-        self._room = 0
-        if self._ended:
-            return ""
-        self._seen += len(text)
-        if self._raw is not None:
-            self._raw.append(text)
-        held = 0
-        for index, link in enumerate(self._links):
-            text = link.push(text)
-            if link.blocked:
-                return self._cut(index, text)
-            held = max(held, link.held)
-        if not self._holding:
-            self._room = _MOST_DELAY  # of the scan, not of the text: that was shown as it came
-        else:
-            self._room = min(self._seen >> _DELAY_SHIFT, _MOST_DELAY)
-            if held > _CHEAP:
-                self._room = max(self._room, held >> 1)
-        return text
+        shown = self._pipe.scan()
+        return shown if self._pipe.holding else ""
 
     def finish(self) -> str:
         """The rest of the text, judged as ended. Call once, after the last piece.
@@ -171,36 +117,98 @@ class StreamFilter:
         With `needs_async` use `afinish`; here, async policies are `errored`, and not run.
         """
         released = self.drain()
-        return released + self._run(self._end())
-
-    async def afinish(self) -> str:
-        """As `finish`, awaiting the async policies."""
-        released = self.drain()
-        work = self._end()
+        pipe = self._pipe
+        work = pipe.end()
         answer: Verdict | None = None
         while True:
             try:
                 whole = work.send(answer)
             except StopIteration as stop:
                 return released + str(stop.value)
-            answer = await self._chain.aask(whole.step, whole.text, self._context)
+            answer = pipe.chain.ask(whole.step, whole.text, pipe.context)
 
-    def _run(self, work: _Asking) -> str:
+    async def afinish(self) -> str:
+        """As `finish`, awaiting the async policies."""
+        released = self.drain()
+        pipe = self._pipe
+        work = pipe.end()
         answer: Verdict | None = None
         while True:
             try:
                 whole = work.send(answer)
             except StopIteration as stop:
-                return str(stop.value)
-            answer = self._chain.ask(whole.step, whole.text, self._context)
+                return released + str(stop.value)
+            answer = await pipe.chain.aask(whole.step, whole.text, pipe.context)
 
-    def _end(self) -> _Asking:
-        """End stage after stage; a generator that asks for the verdict of each whole-text policy."""
-        if self._ended:
+
+class _Pipe:
+    """The links of one stream, and the text that waits to be put through them."""
+
+    __slots__ = (
+        "_raw",
+        "_seen",
+        "blocked_by",
+        "chain",
+        "context",
+        "ended",
+        "holding",
+        "links",
+        "pending",
+        "room",
+    )
+
+    def __init__(self, chain: Chain, plan: Plan, context: Any) -> None:
+        self.blocked_by: str | None = None
+        self.chain = chain
+        self.context = Context(plan.stage, plan.strictness, "", context)
+        self.ended = False
+        self.pending = StringIO()
+        self.room = 0
+        """Characters that may be collected before the next scan."""
+        self._seen = 0
+        links = [
+            link_for(step, self.context, chain.clock)
+            for step in plan.steps
+            if step.inactive is None
+        ]
+        # What reads raw text must see it before anything changes it; it changes nothing itself.
+        self.links = sorted(links, key=lambda link: not link.step.raw)
+        self.holding = any(link.holding for link in links)
+        self._raw: list[str] | None = [] if any(isinstance(link, Whole) for link in links) else None
+
+    def scan(self) -> str:
+        """Put what was collected through the links; what comes out."""
+        pending = self.pending
+        text = pending.getvalue()
+        pending.seek(0)
+        pending.truncate()
+        self.room = 0
+        if self.ended:
             return ""
-        self._context.raw = "".join(self._raw or ())
+        self._seen += len(text)
+        if self._raw is not None:
+            self._raw.append(text)
+        held = 0
+        for index, link in enumerate(self.links):
+            text = link.push(text)
+            if link.blocked:
+                return self._cut(index, text)
+            held = max(held, link.held)
+        if not self.holding:
+            self.room = _MOST_DELAY  # of the scan, not of the text: that was shown as it came
+        else:
+            self.room = min(self._seen >> _DELAY_SHIFT, _MOST_DELAY)
+            if held > _CHEAP:
+                self.room = max(self.room, held >> 1)
+        return text
+
+    def end(self) -> _Asking:
+        """End stage after stage; a generator that asks for the verdict of each whole-text policy."""
+        if self.ended:
+            return ""
+        self.context.raw = "".join(self._raw or ())
         text = ""
-        for index, link in enumerate(self._links):
+        for index, link in enumerate(self.links):
             if isinstance(link, Whole):
                 text = link.push(text)
                 text += link.settle((yield link))
@@ -208,19 +216,44 @@ class StreamFilter:
                 text = link.push(text, final=True)
             if link.blocked:
                 return self._cut(index, text)
-        self._ended = True
+        self.ended = True
         return text
 
     def _cut(self, index: int, text: str) -> str:
         """Pass what came before a block through the rest, which keep back what is not settled."""
-        blocker = self._links[index]
-        for link in self._links[index + 1 :]:
+        blocker = self.links[index]
+        for link in self.links[index + 1 :]:
             text = link.push(text)
             if link.blocked:
                 blocker = link
         self.blocked_by = blocker.step.gate
-        self._ended = True
+        self.ended = True
         return text
 
 
 _Asking: TypeAlias = Generator[Whole, Verdict | None, str]
+_Feeding: TypeAlias = Generator[str, str, None]
+
+
+def _held_back(pipe: _Pipe) -> _Feeding:
+    """From each piece to what can be shown: nothing, until enough has come for a scan."""
+    write = pipe.pending.write
+    shown = ""
+    while True:
+        room = pipe.room - write((yield shown))
+        while room >= 0:
+            room -= write((yield ""))
+        shown = pipe.scan()
+
+
+def _shown_at_once(pipe: _Pipe) -> _Feeding:
+    """From each piece to itself, until a scan of what was shown ends the stream."""
+    write = pipe.pending.write
+    piece = ""
+    while True:
+        room = pipe.room - write(piece := (yield piece))
+        while room >= 0 and not pipe.ended:
+            room -= write(piece := (yield piece))
+        pipe.scan()
+        if pipe.ended:
+            piece = ""
