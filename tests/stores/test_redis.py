@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis.crc
@@ -14,6 +15,7 @@ from firedoor.errors import ConfigurationError, StoreError
 from firedoor.stores import open_store
 from support.tls import tls_before
 from support.valkey import valkey
+from support.waiting import until
 
 SECRET = "s3cret-word"  # noqa: S105 - of a server that lives as long as a test
 
@@ -88,6 +90,38 @@ class TestAServerThatForgets:
                 store.reserve("a", [line()], 60)
             with pytest.raises(StoreError, match="Timeout"):
                 asyncio.run(store.areserve("a", [line()], 60))
+
+    def test_to_answer_is_not_heard_late(self, server):
+        """What comes after its time is no answer to the next question."""
+        with contextlib.closing(open_store(server.url(socket_timeout="0.5"))) as store:
+            store.reserve("a", [line()], 60)
+            server.command("CLIENT", "PAUSE", 60_000, "WRITE")
+            with pytest.raises(StoreError, match="Timeout"):
+                store.settle([("a", [4])])
+            server.command("CLIENT", "UNPAUSE")
+            assert store.counters() == {"day": Balance(0, 10)}
+            assert store.settle([("a", [4])]) == ((Balance(4, 0),),)
+
+
+def test_a_server_that_hesitates_turns_nobody_away(server):
+    """As many threads ask at once as there are."""
+    threads = 120
+    with contextlib.closing(open_store(server.url(socket_timeout="50"))) as store:
+        server.command("CLIENT", "PAUSE", 60_000, "WRITE")
+        with ThreadPoolExecutor(threads) as pool:
+            asked = [
+                pool.submit(store.reserve, f"h{n}", [line(amount=1)._replace(limit=threads)], 60)
+                for n in range(threads)
+            ]
+            until(lambda: connected(server) >= threads or any(one.done() for one in asked))
+            server.command("CLIENT", "UNPAUSE")
+            assert all(one.result().held for one in asked)
+        assert store.counters() == {"day": Balance(0, threads)}
+
+
+def connected(server):
+    info = server.command("INFO", "clients")
+    return int(info["connected_clients"])
 
 
 class TestAPassword:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import weakref
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -22,10 +23,22 @@ import redis.retry
 
 from firedoor.errors import ConfigurationError, StoreError
 
-__all__ = ["ASYNC_CONNECTIONS", "FAILURES", "SOCKET_TIMEOUT", "Client", "Script", "address"]
+__all__ = [
+    "ASYNC_CONNECTIONS",
+    "CONNECTIONS",
+    "FAILURES",
+    "SOCKET_TIMEOUT",
+    "Client",
+    "Script",
+    "address",
+]
 
 SOCKET_TIMEOUT = 1.0
 """Seconds to connect, and to wait for an answer, before the store counts as away."""
+
+CONNECTIONS = 10_000
+"""Connections of one process, unless the URL says `max_connections`: one for each thread that asks
+at once. A server that hesitates is not away, so nobody is to be told that there are too many."""
 
 ASYNC_CONNECTIONS = 32
 """Connections of one event loop; more tasks than that wait their turn."""
@@ -94,8 +107,16 @@ class Client:
         )
         client: Any = redis
         kind = client.RedisCluster if self._cluster else client.Redis
+        most = {} if "max_connections" in query else {"max_connections": CONNECTIONS}
         self._redis: Any = kind.from_url(
-            self._url, retry=redis.retry.Retry(_BACKOFF, _RETRIES, _REFUSED), **self._options
+            self._url,
+            retry=redis.retry.Retry(_BACKOFF, _RETRIES, _REFUSED),
+            **self._options,
+            **most,
+        )
+        self._kept = None if self._cluster else _Kept(self._redis.connection_pool)
+        self._execute: Callable[..., Any] = (
+            self._redis.execute_command if self._kept is None else self._kept.execute
         )
 
     def __repr__(self) -> str:
@@ -107,7 +128,7 @@ class Client:
         Raises:
             StoreError: If the server does not.
         """
-        execute = self._redis.execute_command
+        execute = self._execute
         try:
             try:
                 return execute("EVALSHA", script.sha, len(keys), *keys, *args)
@@ -135,7 +156,7 @@ class Client:
             StoreError: If the server does not answer.
         """
         try:
-            return self._redis.hmget(key, *names)
+            return self._execute("HMGET", key, *names)
         except FAILURES as error:
             raise self.away(error) from error
 
@@ -174,6 +195,67 @@ class Client:
     def close(self) -> None:
         """Close the connections. Those of an event loop end with the loop."""
         self._redis.close()
+        if self._kept is not None:
+            self._kept.close()
+
+
+class _Kept:
+    """Connections to one server, kept for the next who asks. Thread-safe and fork-safe.
+
+    The pool of redis-py does more, at half the price of a round trip: it looks each time whether
+    the connection is still sound. What is asked here may be asked twice, so it is sound until it
+    breaks.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._idle: list[Any] = []  # the last in goes first; append and pop are atomic
+        self._process = os.getpid()
+
+    def execute(self, *command: Any) -> Any:
+        """What the server answers.
+
+        Raises:
+            redis.exceptions.RedisError: If it does not, or not well.
+        """
+        if self._process != os.getpid():
+            self._idle, self._process = [], os.getpid()
+        idle = self._idle
+        try:
+            connection = idle.pop()
+        except IndexError:
+            connection = self._pool.make_connection()
+
+        packed = [_packed(command)]
+
+        def ask() -> Any:
+            connection.send_packed_command(packed)
+            return connection.read_response()
+
+        try:
+            connection.connect()
+            return connection.retry.call_with_retry(ask, connection.disconnect)
+        except redis.exceptions.ResponseError:
+            raise  # an answer as good as any
+        except BaseException:
+            connection.disconnect()  # an answer may still come, for somebody else to read
+            raise
+        finally:
+            idle.append(connection)
+
+    def close(self) -> None:
+        """Close those that nobody uses."""
+        while self._idle:
+            self._idle.pop().disconnect()
+
+
+def _packed(command: Sequence[Any]) -> bytes:
+    # As redis-py does it, for any size and kind of word, at three times the price.
+    parts = [b"*%d\r\n" % len(command)]
+    for word in command:
+        raw = str(word).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+    return b"".join(parts)
 
 
 async def _until_loop_ends(client: Any) -> AsyncIterator[None]:

@@ -36,12 +36,36 @@ SWEEP_LIMIT = 200
 """Expired holds that one operation clears up. What is left waits at its full amount, which is safe."""
 
 # L live, S settled, X expired. A hold is {state, key, amount, floor, key, amount, floor, ...}.
-_COMMON = f"""
+_HEAD = f"""
 local remember_settled, remember_expired = {REMEMBER_SETTLED * 1000:.0f}, {REMEMBER_EXPIRED * 1000:.0f}
 local counters, holds, due, expiring = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
 
+# Not when settling: the end of one hold is told as well beside others that have run out.
+_SWEEP = f"""
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, {SWEEP_LIMIT})) do
+  local packed = redis.call('HGET', holds, id)
+  local hold = packed and cmsgpack.unpack(packed)
+  if hold and hold[1] == 'L' then
+    for i = 2, #hold, 3 do
+      if hold[i + 1] > 0 then -- else the counter may be forgotten, and nothing is to be said
+        redis.call('HINCRBY', counters, hold[i] .. '|h', -hold[i + 1])
+        redis.call('HINCRBY', counters, hold[i] .. '|s', hold[i + 2])
+      end
+    end
+    hold[1] = 'X'
+    redis.call('HSET', holds, id, cmsgpack.pack(hold))
+    redis.call('ZADD', due, now + remember_expired, id)
+  else
+    redis.call('HDEL', holds, id)
+    redis.call('ZREM', due, id)
+  end
+end
+"""
+
+_FORGET = """
 local function forget()
   for _, key in ipairs(redis.call('ZRANGEBYSCORE', expiring, '-inf', now, 'LIMIT', 0, 50)) do
     if tonumber(redis.call('HGET', counters, key .. '|h') or 0) == 0 then
@@ -52,33 +76,12 @@ local function forget()
     end
   end
 end
-
-local function sweep()
-  local over = redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, {SWEEP_LIMIT})
-  for _, id in ipairs(over) do
-    local packed = redis.call('HGET', holds, id)
-    local hold = packed and cmsgpack.unpack(packed)
-    if hold and hold[1] == 'L' then
-      for i = 2, #hold, 3 do
-        if hold[i + 1] > 0 then -- else the counter may be forgotten, and nothing is to be said
-          redis.call('HINCRBY', counters, hold[i] .. '|h', -hold[i + 1])
-          redis.call('HINCRBY', counters, hold[i] .. '|s', hold[i + 2])
-        end
-      end
-      hold[1] = 'X'
-      redis.call('HSET', holds, id, cmsgpack.pack(hold))
-      redis.call('ZADD', due, now + remember_expired, id)
-    else
-      redis.call('HDEL', holds, id)
-      redis.call('ZREM', due, id)
-    end
-  end
-end
-sweep()
 """
 
 RESERVE = (
-    _COMMON
+    _HEAD
+    + _SWEEP
+    + _FORGET
     + """
 -- ARGV: id, lease in ms, then of each line: key, limit, amount, floor, expires in ms, flags
 -- (1 strict, 2 enforced). Answers 0 held, -1 over, or the number of the refusing line; the time;
@@ -148,7 +151,7 @@ return answer
 )
 
 SETTLE = (
-    _COMMON
+    _HEAD
     + """
 -- ARGV: of each settlement: id, number of lines, what was spent on each. Answers the time, then of
 -- each settlement -1 if it is not known, or the number of lines and settled and held of each. An
@@ -204,7 +207,8 @@ return answer
 )
 
 RENEW = (
-    _COMMON
+    _HEAD
+    + _SWEEP
     + """
 -- ARGV: lease in ms, ids. Answers the time, then 1 or 0 for each.
 local answer = {now}
@@ -222,7 +226,8 @@ return answer
 )
 
 COUNTERS = (
-    _COMMON
+    _HEAD
+    + _SWEEP
     + """
 -- ARGV: keys. Answers the time, then settled and held of each; without keys, every field and value.
 local answer = {now}
