@@ -307,6 +307,53 @@ class TestOutput:
         (counter,) = budget["counters"].values()
         assert counter == {"settled": 20_100, "held": 0}
 
+    @pytest.mark.parametrize("shape", ["function", "async", "block", "hedged", "tiers"])
+    @pytest.mark.parametrize("told", [True, False])
+    async def test_what_was_answered_costs_what_it_cost_though_nobody_waited_for_the_policy(
+        self, make_door, seen, shape, told
+    ):
+        """Ctrl-C, or a client that hangs up, after the provider has answered in full."""
+        text = "It is at the depot. " * 20
+        said = chat("big", given=10, made=500, text=text)
+        if not told:
+            del said["usage"]
+        leaving = asyncio.CancelledError if shape in {"async", "hedged"} else KeyboardInterrupt
+
+        @fd.policies.policy(on="output")
+        def left(text: str) -> bool:
+            raise leaving
+
+        for budgets in ([], [fd.Budget(usd=1, per="day")]):
+            door = make_door(prices={"big": (10, 40)})
+            how = {"model": "big"}
+            if shape == "hedged":
+                how = {"model": "big", "hedge": fd.Hedge(after=60.0), "side_effect_free": True}
+            elif shape == "tiers":
+                how = {"tiers": [fd.Tier("big"), fd.Canned("later")]}
+            guard = door.llm("answer", policies=[left], budgets=budgets, **how)
+            with pytest.raises(leaving):
+                if shape in {"function", "tiers"}:
+                    guard(lambda: said)()
+                elif shape in {"async", "hedged"}:
+                    await guard(partial(asyncio.sleep, 0, said))()
+                else:
+                    with guard as call:
+                        call.record(said)
+            decision = seen.decisions[-1]
+            assert decision.outcome == "cancelled"
+            if told:
+                assert decision.usage == fd.Usage(10, 500)
+                assert decision.cost_usd == pytest.approx(10 * 10e-6 + 500 * 40e-6)
+                assert decision.cost_certainty == "exact"
+        budget = door.snapshot()["budgets"]["budgets"]["llm:answer/day"]
+        (counter,) = budget["counters"].values()
+        assert counter["held"] == 0
+        if told:
+            assert counter["settled"] == 20_100
+        else:  # no tokenizer makes more tokens of a text than it has bytes
+            assert counter["settled"] >= len(text) * 40
+            assert decision.cost_certainty == "estimated"
+
     def test_a_schema_is_checked(self, door):
         answer = door.llm("answer", policies=[JsonSchema(dict[str, int], on="output")])(
             lambda text: text
@@ -364,6 +411,41 @@ class TestOutput:
 
 
 class TestStreams:
+    @pytest.mark.parametrize("shape", ["generator", "async generator"])
+    async def test_one_that_is_left_while_a_policy_thinks_was_cancelled_and_paid_for(
+        self, make_door, seen, shape
+    ):
+        text = "It is at the depot. " * 20
+
+        @fd.policies.policy(on="output")
+        def left(text: str) -> bool:
+            raise asyncio.CancelledError
+
+        door = make_door(prices={"big": (10, 40)})
+        guard = door.llm(
+            "answer", model="big", policies=[left], budgets=[fd.Budget(usd=1, per="day")]
+        )
+
+        @guard
+        def answer():
+            yield from text.split()
+
+        @guard
+        async def answered():
+            for word in text.split():
+                yield word
+
+        stream = answer() if shape == "generator" else answered()
+        with pytest.raises(asyncio.CancelledError):
+            if shape == "generator":
+                list(stream)
+            else:
+                [word async for word in stream]
+        (decision,) = seen.decisions
+        assert decision.outcome == "cancelled"
+        assert decision.usage.output_tokens
+        assert decision.cost_usd > 0
+
     @pytest.mark.parametrize("cut", range(0, len(KEY), 3))
     def test_a_secret_cut_anywhere_is_never_let_out(self, door, seen, cut):
         @door.llm("answer", policies=[Secrets(on="output", action="redact")])

@@ -11,10 +11,10 @@ from opentelemetry.context import Context
 
 from firedoor.config import Tier
 from firedoor.core.flow import Try
-from firedoor.errors import PolicyBlocked
 from firedoor.records import Decision
 from firedoor.shell.current import attach, get_current
 from firedoor.shell.streams import is_value, proxy_for
+from firedoor.types import Usage
 
 if TYPE_CHECKING:
     from firedoor.core.breaker_values import Permit
@@ -44,6 +44,8 @@ class Attempt:
         idle_within: Seconds a stream may pause, or None.
         began: When it began, on the door's clock.
         line: Its place in the ledger once it has ended.
+        unseen: Of an answer that came whole and that a policy kept, or never got to the end of: its
+            tokens as the provider told them, and the UTF-8 bytes of its text, if it has any.
     """
 
     __slots__ = (
@@ -64,6 +66,7 @@ class Attempt:
         "ticket",
         "tier",
         "timeout",
+        "unseen",
     )
 
     def __init__(
@@ -79,6 +82,7 @@ class Attempt:
         self.first_token_s: float | None = None
         self.began = began
         self.line: int | None = None
+        self.unseen: tuple[Usage | None, int | None] | None = None
         self.clean_model: str | None = None
         self.permit: tuple[LiveBreaker, Permit] | None = None
         self.ticket: tuple[LiveLimiter, Ticket] | None = None
@@ -199,7 +203,7 @@ class Attempt:
 
     def give_up(self, error: BaseException) -> None:
         """End the call with `error`, whatever else there might have been to try."""
-        self._call.fail(error)
+        self._call.fail(error, self)
 
     def record(self, result: Any) -> Any:
         """Tell what the provider answered, in the block form; returns it.
@@ -219,8 +223,8 @@ class Attempt:
             return result
         try:
             return screens.leave(self._call, result)
-        except PolicyBlocked as denied:
-            self._call.withheld(denied, result)
+        except BaseException as error:  # refused, or interrupted
+            self._call.withheld(self, error, result)
             raise
 
     async def ascreened(self, result: Any) -> Any:
@@ -230,8 +234,8 @@ class Attempt:
             return result
         try:
             return await screens.aleave(self._call, result)
-        except PolicyBlocked as denied:
-            self._call.withheld(denied, result)
+        except BaseException as error:  # refused, or cancelled
+            self._call.withheld(self, error, result)
             raise
 
     def take(self, result: Any, restart: Callable[..., Any] | None = None, *given: Any) -> Any:

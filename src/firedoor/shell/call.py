@@ -350,14 +350,25 @@ class Call:
             ]
         )
 
-    def withheld(self, denied: PolicyBlocked, result: Any) -> None:
-        """A policy keeps `result` from the user, which was paid for all the same."""
+    def withheld(self, attempt: Attempt, error: BaseException, result: Any) -> None:
+        """The user does not see `result`, which was paid for all the same.
+
+        Args:
+            attempt: What answered it.
+            error: A policy's refusal, or what ended the call while policies looked at it.
+            result: The answer, whole.
+        """
         if self.route.kind is not _LLM:
             return
         try:
-            denied.usage = self.runtime.extractors.extract(result).usage
-        except Exception as error:
-            self.runtime.internal("extraction", error)
+            found = self.runtime.extractors.extract(result)
+        except Exception as fault:
+            self.runtime.internal("extraction", fault)
+            return
+        text = found.text
+        attempt.unseen = found.usage, len(text.encode(errors="replace")) if text else None
+        if isinstance(error, PolicyBlocked):
+            error.usage = found.usage
 
     # Endings -------------------------------------------------------------------------------
 
@@ -384,7 +395,7 @@ class Call:
         """
         ladder = self.ladder
         if ladder is None or not self._open:
-            self.fail(error)
+            self.fail(error, attempt)
             return False
         try:
             if ladder.failed(attempt, error, self.runtime.ending(error)):
@@ -392,7 +403,7 @@ class Call:
             ladder.tell(error)
         except Exception as fault:
             self.runtime.internal("ladder", fault)
-        self.fail(error)
+        self.fail(error, attempt)
         return False
 
     def respond(self, *, stream: bool = False) -> Any:
@@ -425,13 +436,13 @@ class Call:
         self.finish(self.runtime.now())
         return value
 
-    def fail(self, error: BaseException) -> None:
-        """The guarded code, or a gate of ours, raised."""
+    def fail(self, error: BaseException, attempt: Attempt | None = None) -> None:
+        """The guarded code, or a gate of ours, raised: in `attempt`, if one was under way."""
         if not self._open:
             return
         ended = self.runtime.now()
-        if isinstance(error, PolicyBlocked) and error.decision is None:  # else of a call in it
-            self.record.usage = error.usage or self.record.usage
+        if attempt is not None and attempt.unseen is not None:
+            self.record.usage = attempt.unseen[0]
         self.apply(self.runtime.ending(error))
         self.record.retry_after_s = self.runtime.retry_after(error)
         self.finish(ended)

@@ -45,7 +45,9 @@ def charge(
     # A provider that answers with an error status, before anything came, has billed nothing.
     free = error is not None and attempt.first_token_s is None and was_rejected(error)
     estimate = purse.estimate(attempt.tier, attempt.model)
-    if not free:
+    if not free and attempt.unseen is not None:
+        usage = presumed(usage, estimate, attempt.unseen[1], well=True)
+    elif not free:
         usage = presumed(usage, estimate, call.written, well=well)
     micro, certainty = _priced(call, attempt.model, usage, estimate)
     if free and estimate.price is not None:

@@ -55,6 +55,9 @@ class FilteredStream(wrapt.ObjectProxy[Any]):
                 watch.fail(denied)
                 self.__wrapped__.close()
                 raise
+            except BaseException as error:
+                watch.fail(error)  # interrupted as a policy looked; what the stream raises is told
+                raise
         return ready.popleft()
 
     def __enter__(self) -> Self:
@@ -105,6 +108,9 @@ class AsyncFilteredStream(wrapt.ObjectProxy[Any]):
                 self._self_ended = True
                 watch.fail(denied)
                 await self.__wrapped__.close()
+                raise
+            except BaseException as error:
+                watch.fail(error)  # cancelled as a policy looked; what the stream raises is told
                 raise
         return ready.popleft()
 

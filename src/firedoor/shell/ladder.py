@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from firedoor.core.flow import CallFlow, Failure, Pause, Serve, Stop, Try
 from firedoor.core.limiter import Shed, Ticket
-from firedoor.errors import BudgetExceeded, DeadlineExceeded, Denied, PolicyBlocked
+from firedoor.errors import BudgetExceeded, DeadlineExceeded, Denied
 from firedoor.extraction.faults import is_context_overflow, is_retryable, retry_after
 from firedoor.records import AttemptRecord
 from firedoor.shell.attempt import Attempt
@@ -296,9 +296,7 @@ class Ladder:
     def failed(self, attempt: Attempt, error: BaseException, ending: Ending) -> bool:
         """Note a failed attempt; whether the call goes on to something else."""
         now = self._call.runtime.now()
-        usage = None
-        if isinstance(error, PolicyBlocked) and error.decision is None:  # else of a call in it
-            usage = error.usage
+        usage = None if attempt.unseen is None else attempt.unseen[0]
         self.note(attempt, ending, now, error, usage)
         self.standing = False
         if not isinstance(error, Exception) or ending.fault is None:
