@@ -1,6 +1,7 @@
 """Three layers tell of refusals, over the providers' real SDKs and in every shape."""
 
 import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk
 
 import firedoor as fd
 from support.provider_server import Reply, ToolUse
@@ -217,15 +218,43 @@ def response_stream(content, refusal, finish="stop"):
         yield {"type": "response.incomplete", "response": response(content, refusal, finish)}
 
 
-@pytest.fixture(params=[chat, response, chat_stream, response_stream], ids=lambda f: f.__name__)
+def chain(content, refusal, finish="stop"):
+    kwargs = {"refusal": refusal}
+    return AIMessage(content, additional_kwargs=kwargs, response_metadata={"finish_reason": finish})
+
+
+def chain_stream(content, refusal, finish="stop"):
+    for piece in content.split(" "):
+        yield AIMessageChunk(f"{piece} ")
+    yield AIMessageChunk([{"type": "refusal", "refusal": refusal}])
+    yield AIMessageChunk("", response_metadata={"finish_reason": finish})
+
+
+def own_stream(content, refusal, finish="stop"):
+    for piece in content.split(" "):
+        yield Own(text=f"{piece} ")
+    yield Own(refusal="refusal_block", text=refusal)
+    yield Own(refusal="stop_reason" if finish == "content_filter" else None, finish_reasons=finish)
+
+
+class Own(dict):
+    """A chunk of a type that the application registered."""
+
+
+@pytest.fixture(
+    params=[chat, response, chain, chat_stream, response_stream, chain_stream, own_stream],
+    ids=lambda f: f.__name__,
+)
 def both(request, door):
     @door.llm("answer", model="gpt-5")
     def answer(*said, **kwargs):
         return request.param(*said, **kwargs)
 
+    door.extractors.register(Own, dict)
+
     def run(*said, **kwargs):
         found = answer(*said, **kwargs)
-        if not isinstance(found, dict):
+        if not isinstance(found, dict | AIMessage):
             list(found)
 
     return run

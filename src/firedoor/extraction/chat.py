@@ -36,7 +36,7 @@ def extract_chat(value: Any) -> Extract:
         if content:
             answered.append(content)
         if content or declined:
-            texts.append(content or declined or "")
+            texts.append(f"{content or ''}{declined or ''}")  # as a stream of it reads
         if declined:
             refusal = "refusal_block"
         if not isinstance(field(message, "parsed"), type(None) | str):
@@ -252,7 +252,7 @@ class ChatStream:
             refusal=refusal,
             text="\n".join(t for t in texts if t) or None,
             complete=complete,
-            answered=self._answered() if self._refusals else None,
+            answered=self._answered() if refusal else None,
         )
         if error is not None:
             found.extra["error"] = error

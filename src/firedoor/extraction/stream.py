@@ -62,7 +62,7 @@ class _ChatHelperStream(ChatStream):
 class _Registered:
     """Chunks of a type the application registered: what each one says is put together."""
 
-    __slots__ = ("_found", "_read", "_texts")
+    __slots__ = ("_answered", "_found", "_read", "_texts")
 
     error: str | None = None
 
@@ -70,11 +70,15 @@ class _Registered:
         self._read = read
         self._found: Extract | None = None
         self._texts: list[str] = []
+        self._answered: list[str] = []
 
     def feed(self, chunk: Any) -> bool:
         said = self._read(chunk)
         if said.text:
             self._texts.append(said.text)
+        beside = said.answered if said.refusal == "refusal_block" else said.text
+        if beside:
+            self._answered.append(beside)
         found = self._found = self._found or Extract()
         found.model = found.model or said.model
         found.provider = found.provider or said.provider
@@ -82,7 +86,8 @@ class _Registered:
         found.usage = said.usage or found.usage
         found.finish_reasons = said.finish_reasons or found.finish_reasons
         found.tool_calls += said.tool_calls
-        found.refusal = found.refusal or said.refusal
+        if found.refusal is None or said.refusal == "stop_reason":  # that layer is the surest
+            found.refusal = said.refusal
         found.unknown = found.unknown or said.unknown
         if said.complete is not None:
             found.complete = said.complete
@@ -91,6 +96,7 @@ class _Registered:
     def result(self) -> Extract:
         found = self._found or Extract()
         found.text = "".join(self._texts) or None
+        found.answered = "".join(self._answered) or None
         if found.usage is None:
             found.usage = counted(found.text or "", 0)
         return found
