@@ -6,6 +6,7 @@ import pydantic
 import pytest
 
 from firedoor.extraction import Extractors, lane_of, map_texts, replace_text, text_of
+from firedoor.extraction.rewrite import End, end_of
 from support.provider_server import Reply, ToolUse
 
 ASK = [{"role": "user", "content": "Hi"}]
@@ -84,6 +85,23 @@ def test_texts_written_at_once_are_told_apart_by_their_lane(provider):
     ):
         assert len({lane_of(chunk) for chunk in chunks if text_of(chunk)}) == 1
     assert lane_of("text") == lane_of(None) == 0
+
+
+@pytest.mark.parametrize("then", [None, "end"])
+@SHAPES
+def test_the_end_of_a_text_is_told_after_its_last_piece(provider, sdk, call, then):
+    """And only by a stream that comes to its end."""
+    provider.script(Reply(TEXT, then=then, after=3))
+    chunks = list(call(getattr(provider, sdk)(), stream=True))
+    ends = [end_of(chunk) for chunk in chunks]
+    last = max(place for place, chunk in enumerate(chunks) if text_of(chunk))
+
+    assert set(ends[: last + 1]) == {End.NONE}
+    first = next((end for end in ends[last:] if end is not End.NONE), None)
+    expected = End.SAID if call is chat else End.LANE
+    assert first is (expected if then is None else None)
+    if call is not chat and then is None:
+        assert ends[-1] is End.ALL
 
 
 @SHAPES

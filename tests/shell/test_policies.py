@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 import firedoor as fd
+from firedoor.extraction import text_of
 from firedoor.policies import JsonSchema, MaxLength, PersonalData, Regex, Secrets
 from support.provider_server import Reply, ToolUse
 
@@ -564,6 +565,161 @@ class TestStreams:
             for tool in chunk.choices[0].delta.tool_calls or ()
         )
         assert arguments == '{"order": "o-1"}'
+
+    async def test_async_policies_judge_events_that_repeat_the_whole(self, door, provider, seen):
+        """A provider's "done" events come in mid-stream, and show what the pieces showed."""
+
+        @door.policy(on="output")
+        async def no_names(text: str) -> str:
+            await asyncio.sleep(0)
+            return text.replace("zeta", "<name>")
+
+        client = provider.async_openai()
+        provider.script(Reply("my zeta is here"))
+
+        @door.llm("answer", model="gpt-5", policies=[no_names])
+        async def answer(*, model):
+            return await client.responses.create(model=model, input="?", stream=True)
+
+        events = [event async for event in await answer()]
+        deltas = "".join(e.delta for e in events if e.type == "response.output_text.delta")
+        (done,) = [e.text for e in events if e.type == "response.output_text.done"]
+        assert deltas == done == events[-1].response.output_text == "my <name> is here"
+        (decision,) = seen.decisions
+        assert statuses(decision) == [("policy:no_names", "output", "redacted")]
+
+    @pytest.mark.parametrize("shape", ["chat", "responses", "messages"])
+    @pytest.mark.parametrize("asynchronous", [False, True])
+    async def test_what_was_held_goes_out_before_the_end_is_told(
+        self, door, provider, seen, shape, asynchronous
+    ):
+        """Whoever reads up to the event that says so has it all."""
+        provider.script(Reply(f"The key is {KEY}"))
+        sdk = "anthropic" if shape == "messages" else "openai"
+        client = getattr(provider, f"async_{sdk}" if asynchronous else sdk)()
+        ask = [{"role": "user", "content": "?"}]
+        begin = {
+            "chat": lambda **kw: client.chat.completions.create(messages=ask, **kw),
+            "responses": lambda **kw: client.responses.create(input="?", **kw),
+            "messages": lambda **kw: client.messages.create(messages=ask, max_tokens=9, **kw),
+        }[shape]
+
+        def over(event):
+            if shape == "chat":
+                return bool(event.choices) and event.choices[0].finish_reason == "stop"
+            return event.type in ("response.output_text.done", "content_block_stop")
+
+        guard = door.llm("answer", model="m", policies=[Secrets(on="output", action="redact")])
+        got = []
+        if asynchronous:
+
+            @guard
+            async def answer(*, model):
+                return await begin(model=model, stream=True)
+
+            async for event in await answer():
+                got.append(event)
+                if over(event):
+                    break
+        else:
+            for event in guard(lambda *, model: begin(model=model, stream=True))():
+                got.append(event)
+                if over(event):
+                    break
+        text = "".join(text_of(event) or "" for event in got)
+        assert over(got[-1])
+        assert text.startswith("The key is <aws_access_key:")
+
+    async def test_helpers_of_the_sdks_tell_the_whole_text_at_its_end(self, door, provider):
+        """They put the pieces together themselves, up to the event that ends them."""
+        openai, anthropic = provider.openai(), provider.async_anthropic()
+        ask = [{"role": "user", "content": "?"}]
+        guard = partial(door.llm, model="m", policies=[Secrets(on="output", action="redact")])
+        chat = guard("chat")(
+            lambda *, model: openai.chat.completions.stream(model=model, messages=ask)
+        )
+        messages = guard("messages")(
+            lambda *, model: anthropic.messages.stream(model=model, messages=ask, max_tokens=9)
+        )
+        provider.script(Reply(f"The key is {KEY}"), Reply(f"The key is {KEY}"))
+        with chat() as stream:
+            (done,) = [event.content for event in stream if event.type == "content.done"]
+        async with messages() as stream:
+            blocks = [e.content_block async for e in stream if e.type == "content_block_stop"]
+        for text in (done, blocks[0].text):
+            assert text.startswith("The key is <aws_access_key:")
+
+    def test_an_end_that_is_told_too_early_ends_no_text(self, door):
+        """Some servers say `finish_reason` again and again."""
+
+        def said(text, finish=None):
+            return {"choices": [{"delta": {"content": text}, "finish_reason": finish}]}
+
+        @door.llm("answer", policies=[Secrets(on="output", action="redact")])
+        def answer():
+            yield said("The key is " + KEY[:9])
+            yield said("", "stop")
+            yield said(KEY[9:] + " now")
+            yield said("", "stop")
+            yield {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
+
+        chunks = list(answer())
+        text = "".join(c["choices"][0]["delta"]["content"] for c in chunks if c["choices"])
+        assert text.startswith("The key is <aws_access_key:")
+        assert text.endswith("> now")
+        assert [c["choices"][0]["finish_reason"] for c in chunks if c["choices"]][-2:] == [
+            "stop",
+            "stop",
+        ]
+        assert "usage" in chunks[-1]
+
+    def test_watchers_delay_no_end(self, door):
+        """What holds no text back holds no chunk back either."""
+        last = {"choices": [{"delta": {"content": None}, "finish_reason": "stop"}]}
+
+        @door.llm("answer", policies=[Secrets(on="output", action="flag")])
+        def answer():
+            yield {"choices": [{"delta": {"content": "said"}, "finish_reason": None}]}
+            yield last
+            raise ConnectionError
+
+        stream = answer()
+        next(stream)
+        assert next(stream) == last
+
+    @pytest.mark.parametrize("asynchronous", [False, True])
+    async def test_values_of_a_stream_are_judged_one_by_one(self, door, seen, asynchronous):
+        """A tool's results are no text in pieces; the verdict is the gravest."""
+        policies = [
+            PersonalData(on="tool_result", action="redact"),
+            Secrets(on="tool_result", action="block"),
+        ]
+
+        async def read(*rows):
+            if asynchronous:
+
+                @door.tool("rows", policies=policies)
+                async def find():
+                    for row in rows:
+                        yield row
+
+                return [row async for row in find()]
+
+            @door.tool("rows", policies=policies)
+            def find():
+                yield from rows
+
+            return list(find())
+
+        shown = await read({"text": "one"}, {"text": f"Write to {MAIL}"}, {"text": "three"})
+        assert MAIL not in str(shown)
+        assert [row["text"] for row in (shown[0], shown[2])] == ["one", "three"]
+        with pytest.raises(fd.PolicyBlocked, match="tool result"):
+            await read({"text": "one"}, {"text": KEY})
+        assert [[v.status for v in d.verdicts] for d in seen.decisions] == [
+            ["redacted", "passed"],
+            ["passed", "blocked"],
+        ]
 
     def test_fallback_and_filter_together(self, door, provider, seen):
         client = provider.openai()

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from enum import Enum
 from types import MemberDescriptorType
 from typing import Any, TypeAlias
 
 from firedoor.extraction.fields import count, field, items, path, text
 
-__all__ = ["Way", "lane_of", "map_texts", "replace_text", "text_of", "way_to"]
+__all__ = ["End", "Way", "end_of", "lane_of", "map_texts", "replace_text", "text_of", "way_to"]
 
 Way: TypeAlias = tuple[str | int, ...]
 """The fields and places that lead from a chunk to a text."""
@@ -37,6 +38,8 @@ _WAYS = frozenset(
         "generations",
     }
 )
+_LANE_ENDS = ("response.output_text.done", "response.refusal.done", "content_block_stop")
+_ALL_END = ("response.completed", "response.incomplete", "message_delta", "message_stop")
 # Made by the library from the texts: stale, and still readable, once those are replaced.
 _DERIVED = ("parsed", "parsed_output")
 _FIELDS = tuple(sorted(_TEXTS | _WAYS))
@@ -75,6 +78,30 @@ def lane_of(chunk: Any, way: Way | None = None) -> int:
     if output is not None:
         return output * _PARTS + (part or 0)
     return count(field(chunk, "index")) or 0
+
+
+class End(Enum):
+    """What a chunk that adds no text says of the end of those before it."""
+
+    NONE = 0
+    LANE = 1
+    """The text that `lane_of` names is complete."""
+    ALL = 2
+    """All are."""
+    SAID = 3
+    """Its writer says so; some go on all the same, so that only the end of the stream is sure."""
+
+
+def end_of(chunk: Any) -> End:
+    """Whether a chunk tells that a text is over. An application may read no further than this."""
+    kind = text(field(chunk, "type"))
+    if kind in _LANE_ENDS:
+        return End.LANE
+    if kind in _ALL_END:
+        return End.ALL
+    told = (*items(field(chunk, "choices")), field(chunk, "response_metadata"))
+    said = any(text(field(one, "finish_reason")) or text(field(one, "stop_reason")) for one in told)
+    return End.SAID if said else End.NONE
 
 
 def replace_text(chunk: Any, replacement: str, way: Way | None = None) -> Any:

@@ -5,6 +5,7 @@ No policy is asked here, and nothing awaited: the two ways of asking share all o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from firedoor.policies.base import Policy, Stage, Strictness
 from firedoor.policies.content import rewrite, texts
 from firedoor.types import Verdict, VerdictStatus
 
-__all__ = ["Batch", "ContentScreening", "Plan", "Run", "Screening", "Step"]
+__all__ = ["Batch", "ContentScreening", "Plan", "Run", "Screening", "Step", "gravest"]
 
 _GRAVITY = (
     VerdictStatus.NOT_APPLICABLE,
@@ -231,12 +232,7 @@ class Batch:
         self.replaced.append(screening.text)
         self.blocked_by = screening.blocked_by
         self.flagged = self.flagged or screening.flagged
-        verdicts = screening.verdicts
-        self.merged = (
-            [_graver(a, b) for a, b in zip(self.merged, verdicts, strict=True)]
-            if self.merged
-            else list(verdicts)
-        )
+        self.merged = gravest(self.merged, screening.verdicts)
         return self.blocked_by is None
 
     def result(self) -> ContentScreening:
@@ -263,6 +259,13 @@ class Batch:
                 run.take(step, step.failed(why))
         self.merged, self.blocked_by = run.verdicts, run.blocked_by
         self.flagged = self.flagged or run.flagged
+
+
+def gravest(verdicts: Sequence[Verdict], more: Sequence[Verdict]) -> list[Verdict]:
+    """What the same policies said of two texts, as one; the first may be empty yet."""
+    if not verdicts:
+        return list(more)
+    return [_graver(one, other) for one, other in zip(verdicts, more, strict=True)]
 
 
 def _graver(one: Verdict, other: Verdict) -> Verdict:

@@ -83,6 +83,11 @@ class StreamFilter:
         return self._pipe.blocked_by is not None
 
     @property
+    def holding(self) -> bool:
+        """Whether text may be held back; if not, each piece is shown as it comes."""
+        return self._pipe.holding
+
+    @property
     def flagged(self) -> bool:
         """Whether a policy flagged the text so far, or failed with `on_error="flag"`."""
         return any(link.flagged for link in self._pipe.links)

@@ -103,7 +103,7 @@ class AsyncFilteredStream(wrapt.ObjectProxy[Any]):
                     watch.conclude()
                 else:
                     await self._self_screens.ajoin(watch.call)
-                    ready.extend(watch.outflow.push(chunk))
+                    ready.extend(await watch.outflow.apush(chunk))
             except PolicyBlocked as denied:
                 self._self_ended = True
                 watch.fail(denied)
