@@ -77,6 +77,20 @@ class TestABudget:
         assert settled == 300 * sum(d.outcome == "answered" for d in seen.decisions)
         assert settled <= 3500
 
+    def test_holds_what_the_function_itself_caps_the_output_at(self, door):
+        """A default of the function is as good as an argument of the call."""
+
+        @door.llm("answer", model="big", budgets=[fd.Budget(tokens=300, per="day")])
+        def answer(question, *, model, max_tokens=100):
+            held.append(counters(door, "llm:answer/day-tokens")[1])
+            return chat(model)
+
+        held = []
+        answer("hi")
+        assert 100 < held[0] < 200
+        with pytest.raises(fd.BudgetExceeded, match="asked for"):
+            answer("hi", max_tokens=280)
+
     def test_is_whole_again_in_its_next_window(self, door, clock):
         guard = door.llm("answer", model="big", budgets=[fd.Budget(calls=1, per=60.0)])
 
@@ -288,6 +302,9 @@ class TestTheTableOfPrices:
         assert told["age_s"] > 0
         (point,) = seen.metric("firedoor.prices.age")
         assert point.value == pytest.approx(told["age_s"], abs=60)
+        for thread in threading.enumerate():
+            if thread.name == "firedoor-prices":
+                thread.join()  # whoever loads it tells of it
         (line,) = [r.getMessage() for r in caplog.records if "prices from" in r.getMessage()]
         assert "days old at the most" in line
 

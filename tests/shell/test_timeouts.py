@@ -4,6 +4,8 @@ import asyncio
 import contextvars
 import threading
 
+import httpx
+import openai
 import pytest
 
 import firedoor as fd
@@ -226,6 +228,49 @@ class TestClosing:
 
 
 WHO = contextvars.ContextVar("who", default="nobody")
+
+
+class TestPassedDown:
+    """What the caller or the function says of its client's timeout is only ever made shorter."""
+
+    @pytest.mark.parametrize(
+        ("given", "passed"),
+        [
+            (None, 2.0),
+            (60, 2.0),
+            (0.5, 0.5),
+            (openai.NOT_GIVEN, 2.0),
+            (openai.omit, 2.0),
+            (httpx.Timeout(60), httpx.Timeout(2.0)),
+            (httpx.Timeout(None), httpx.Timeout(2.0)),
+            (httpx.Timeout(60, connect=0.5), httpx.Timeout(2.0, connect=0.5)),
+            (httpx.Timeout(1), httpx.Timeout(1)),
+            ((0.5, 60), (0.5, 2.0)),
+        ],
+        ids=repr,
+    )
+    def test_as_the_client_takes_it(self, door, given, passed):
+        @door.llm("answer", tiers=[fd.Tier("big", timeout=2.0)])
+        def answer(*, model, timeout=None):
+            return timeout
+
+        @door.llm("by-default", tiers=[fd.Tier("big", timeout=2.0)])
+        def by_default(*, model, timeout=given):
+            return timeout
+
+        assert answer(timeout=given) == passed
+        assert by_default() == passed
+
+    def test_what_only_the_client_understands_is_left_to_it(self, door):
+        class Patience:
+            total = 60
+
+        @door.llm("answer", tiers=[fd.Tier("big", timeout=2.0)])
+        def answer(*, model, timeout=None):
+            return timeout
+
+        own = Patience()
+        assert answer(timeout=own) is own
 
 
 class TestSync:

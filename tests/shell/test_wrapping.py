@@ -1,8 +1,12 @@
 """A guarded function is the function it was, in every shape and binding."""
 
+import copy
 import functools
 import gc
 import inspect
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -151,6 +155,69 @@ class TestModel:
 
         assert answer("?") == "gpt-5"
 
+    @pytest.mark.parametrize("given", ["by position", "by name", "past the signature"])
+    def test_an_alias_moves_it_however_it_was_given(self, door, seen, given):
+        """What the decision says was called is what was called."""
+
+        @door.llm("a", model="gpt-5")
+        def answer(question, model=fd.ROUTED):
+            return model
+
+        @door.llm("b", model="gpt-5")
+        def forwards(question, **options):
+            return options["model"]
+
+        door.switches.alias("gpt-5", "gpt-5-mini", reason="r", actor="ana")
+        call = {
+            "by position": lambda: answer("hi", "gpt-5"),
+            "by name": lambda: answer("hi", model="gpt-5"),
+            "past the signature": lambda: forwards("hi", model="gpt-5"),
+        }[given]
+        assert call() == "gpt-5-mini"
+        assert (seen.decisions[0].alias, seen.decisions[0].model) == ("gpt-5", "gpt-5-mini")
+
+    @pytest.mark.parametrize("by_name", [True, False])
+    def test_of_a_call_takes_the_place_of_the_first_tiers(self, make_door, seen, by_name):
+        door = make_door(prices={"big": (1, 1), "small": (2, 2), "huge": (1000, 1000)})
+
+        @door.llm("answer", tiers=[fd.Tier("big"), fd.Tier("small")], budgets=[fd.Budget(usd=10)])
+        def answer(question, model=fd.ROUTED, *, down=()):
+            if model in down:
+                raise ConnectionError(model)
+            return {
+                "object": "chat.completion",
+                "model": model,
+                "choices": [{"finish_reason": "stop", "message": {"content": "hi"}}],
+                "usage": {"prompt_tokens": 10, "completion_tokens": 10},
+            }
+
+        def ask(**options):
+            return (
+                answer("hi", model="huge", **options)
+                if by_name
+                else answer("hi", "huge", **options)
+            )
+
+        assert ask()["model"] == "huge"
+        assert seen.decisions[0].model == "huge"
+        assert seen.decisions[0].cost_usd == pytest.approx(20 * 1000 / 1e6)
+        assert ask(down=["huge"])["model"] == "small"
+        assert [a.model for a in seen.decisions[1].attempts] == ["huge", "small"]
+
+    def test_that_is_no_name_is_the_callers_own(self, door):
+        """Until the call moves on to a model the door knows by its name."""
+        own = object()
+
+        @door.llm("answer", tiers=[fd.Tier("big"), fd.Tier("small")])
+        def answer(*, model, down=False):
+            if down and model is own:
+                raise ConnectionError
+            return model
+
+        assert answer(model=own) is own
+        assert answer(model=own, down=True) == "small"
+        assert answer(model=None) == "big"
+
     def test_is_not_forced_on_a_function_without_it(self, door, seen):
         @door.llm("answer", model="gpt-5")
         def answer(question):
@@ -178,6 +245,11 @@ class TestDoubleWrapping:
 
         with pytest.raises(fd.ConfigurationError, match="guarded already"):
             door.llm("again")(outer)
+
+    def test_is_found_under_a_partial(self, door):
+        answer = door.llm("a")(lambda greeting, question: (greeting, question))
+        with pytest.raises(fd.ConfigurationError, match="guarded already"):
+            door.llm("b")(functools.partial(answer, "hello"))
 
     def test_is_found_on_a_bound_method(self, desk, door):
         with pytest.raises(fd.ConfigurationError, match="guarded already"):
@@ -257,3 +329,62 @@ def test_a_call_leaves_nothing_to_the_collector(door):
         gc.garbage.clear()
         gc.enable()
     assert not left & {"Call", "Attempt", "Ladder", "Purse", "Decision", "ConnectionError"}
+
+
+DOOR = fd.Firedoor("pickled")
+
+
+@DOOR.llm("answer", model="m")
+def pickled(question, *, model=fd.ROUTED):
+    return question, model
+
+
+class Pickled:
+    @DOOR.tool("method")
+    def method(self):
+        return type(self).__name__
+
+    @DOOR.tool("outer")
+    @classmethod
+    def outer(cls):
+        return cls.__name__
+
+    @classmethod
+    @DOOR.tool("inner")
+    def inner(cls):
+        return cls.__name__
+
+    @DOOR.tool("outer-static")
+    @staticmethod
+    def static():
+        return "static"
+
+
+class Child(Pickled):
+    pass
+
+
+class TestPickling:
+    """As functions are, by their names: process pools and task queues ask for it."""
+
+    def test_a_function(self):
+        assert pickle.loads(pickle.dumps(pickled)) is pickled
+        assert copy.copy(pickled) is pickled
+        assert copy.deepcopy(pickled) is pickled
+
+    @pytest.mark.parametrize(
+        "bound",
+        [Child().method, Child.outer, Child.inner, Child().outer, Child.static, Child().static],
+    )
+    @pytest.mark.parametrize(
+        "way", [lambda f: pickle.loads(pickle.dumps(f)), copy.copy, copy.deepcopy]
+    )
+    def test_a_method_of_any_kind(self, bound, way):
+        assert way(bound)() == bound()
+
+    def test_a_method_looked_up_on_its_class(self):
+        assert pickle.loads(pickle.dumps(Pickled.method))(Child()) == "Child"
+
+    def test_in_a_pool_of_processes(self):
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            assert pool.submit(pickled, "hi").result() == ("hi", "m")

@@ -14,6 +14,7 @@ from firedoor.core.flow import Try
 from firedoor.records import Decision
 from firedoor.shell.current import attach, get_current
 from firedoor.shell.streams import is_value, proxy_for
+from firedoor.shell.waiting import at_most
 from firedoor.types import Usage
 
 if TYPE_CHECKING:
@@ -124,8 +125,9 @@ class Attempt:
         binding = call.binding
         if binding is None:
             return args, kwargs
-        if binding.accepts_model:
-            kwargs = binding.with_model(args, kwargs, self.model, replace=call.switched is not None)
+        if self.model is not None:
+            moved = self.tier > 0 or call.switched is not None
+            args, kwargs = binding.routed(self.model, args, kwargs, moved=moved)
         plan = call.route.plan
         if plan is not None and (plan.adapts or binding.accepts_retries) and plan.named:
             if binding.accepts_retries and "max_retries" not in kwargs:
@@ -135,8 +137,9 @@ class Attempt:
                 kwargs = tier.adapt(dict(kwargs))
         if self.timeout is not None and binding.accepts_timeout:
             given = binding.value("timeout", args, kwargs)
-            if given is None or (isinstance(given, int | float) and given > self.timeout):
-                args, kwargs = binding.replaced("timeout", self.timeout, args, kwargs)
+            limit = at_most(self.timeout, given)
+            if limit is not given:
+                args, kwargs = binding.replaced("timeout", limit, args, kwargs)
         if call.depth is not None and call.route.depth is not None:
             given = binding.value(call.route.depth, args, kwargs)
             if not isinstance(given, int) or given > call.depth:

@@ -77,6 +77,9 @@ def open_purse(call: Call, arguments: Mapping[str, Any] | None) -> Purse | None:
     if route.plan is not None and route.plan.hedge is not None:
         purse.hedged(route.plan.hedge.max_extra)
     if arguments is not None:
+        binding = call.binding
+        if binding is not None and binding.sizes:  # what the function says itself
+            arguments = {**binding.sizes, **arguments}
         purse.sees(arguments)
     return purse
 

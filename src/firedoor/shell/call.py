@@ -114,7 +114,7 @@ class Call:
             record.synthetic = request.synthetic
             deadline = request.deadline
         alias = route.alias
-        if binding is not None and binding.accepts_model:
+        if binding is not None and (binding.accepts_model or "model" in named):
             asked = named.get("model", ROUTED) if named else ROUTED
             if isinstance(asked, str) and asked != ROUTED:
                 alias = asked

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import importlib
 import inspect
+import operator
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -26,8 +29,46 @@ F = TypeVar("F")
 _NO_ARGUMENTS: dict[str, Any] = {}
 
 
+class BoundFunction(wrapt.BoundFunctionWrapper[..., Any]):
+    """A guarded method of an object, or of a class."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        bound_to = getattr(self.__wrapped__, "__self__", None)
+        if bound_to is None:  # a static method, or a method looked up on its class
+            return _named, (self.__module__, self.__qualname__)
+        return getattr, (bound_to, self.__name__)
+
+    def __copy__(self) -> BoundFunction:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        bound_to = getattr(self.__wrapped__, "__self__", None)
+        if bound_to is None:
+            return self
+        return getattr(copy.deepcopy(bound_to, memo), self.__name__)
+
+
 class GuardedFunction(wrapt.FunctionWrapper[..., Any]):
-    """A guarded function. It answers for the function it wraps: name, signature, flavour."""
+    """A guarded function. It answers for the function it wraps: name, signature, flavour.
+
+    It is pickled and copied as functions are, by its name: for process pools and task queues.
+    """
+
+    __bound_function_wrapper__ = BoundFunction
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.__qualname__
+
+    def __copy__(self) -> GuardedFunction:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> GuardedFunction:
+        return self
+
+
+def _named(module: str, qualname: str) -> Any:
+    """What a module has by a name with dots in it."""
+    return operator.attrgetter(qualname)(importlib.import_module(module))
 
 
 class Guard:
@@ -295,6 +336,13 @@ def _refuse_double(function: Any, route: Route) -> None:
                 f"door.{route.kind}({route.name!r}) would record every call twice: "
                 f"remove one of the two decorators"
             )
-        seen = getattr(seen, "__wrapped__", None) or getattr(seen, "__func__", None)
+        seen = next(
+            (
+                inner
+                for way in ("__wrapped__", "__func__", "func")  # the last one is a partial's
+                if (inner := getattr(seen, way, None)) is not None
+            ),
+            None,
+        )
         if seen is None:
             return

@@ -156,7 +156,9 @@ class Ladder:
     def _attempt_of(self, step: Try, now: float) -> Attempt:
         """The attempt of a step; no gate has been asked."""
         call = self._call
-        return Attempt(call, step.tier.model if self._plan.named else call.model, step, now)
+        # A model that the caller asked for takes the place of the first tier's.
+        named = self._plan.named and step.index > 0
+        return Attempt(call, step.tier.model if named else call.model, step, now)
 
     def _runs(self, attempt: Attempt) -> None:
         """This is the attempt that the call stands and falls with."""

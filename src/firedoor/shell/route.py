@@ -14,6 +14,7 @@ from firedoor.records import Decision
 from firedoor.shell.plan import Plan
 from firedoor.shell.runtime import Runtime
 from firedoor.shell.screens import Screens
+from firedoor.shell.sizes import SIZES
 from firedoor.types import Effect, RouteKind
 
 __all__ = ["ROUTED", "Binding", "Route"]
@@ -154,6 +155,7 @@ class Binding:
         accepts_retries: Whether it declares `max_retries`, for its client's own.
         default_model: The default of its `model` parameter, where that is a name.
         defaults: Every parameter's default, where it has one.
+        sizes: Those of them that say how much may come: a cap of the output, a number of choices.
     """
 
     names: tuple[str, ...]
@@ -163,6 +165,7 @@ class Binding:
     default_model: str | None = None
     model_at: int = 1 << 30
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    sizes: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Binding:
@@ -178,6 +181,7 @@ class Binding:
         by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         model = parameters["model"].default if "model" in parameters else None
         names = tuple(n for n, p in parameters.items() if p.kind in by_position)
+        defaults = {n: p.default for n, p in parameters.items() if p.default is not p.empty}
         return cls(
             names,
             accepts_model="model" in parameters and parameters["model"].kind in by_name,
@@ -186,29 +190,51 @@ class Binding:
             and parameters["max_retries"].kind is inspect.Parameter.KEYWORD_ONLY,
             default_model=model if isinstance(model, str) and model != ROUTED else None,
             model_at=names.index("model") if "model" in names else 1 << 30,
-            defaults={n: p.default for n, p in parameters.items() if p.default is not p.empty},
+            defaults=defaults,
+            sizes={n: default for n, default in defaults.items() if n in SIZES},
         )
 
     def with_model(
-        self,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        model: str | None,
-        *,
-        replace: bool = False,
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], model: str | None
     ) -> dict[str, Any]:
-        """The keyword arguments, with `model` where the function wants it and the caller gave none.
-
-        With `replace`, a model the caller gave by name gives way too: a switch says which it is.
-        """
+        """The keyword arguments, with `model` where the function wants it and the caller gave none."""
         if (
             model is not None
             and self.accepts_model
             and len(args) <= self.model_at
-            and (replace or kwargs.get("model", ROUTED) == ROUTED)
+            and kwargs.get("model", ROUTED) == ROUTED
         ):
             return {**kwargs, "model": model}
         return kwargs
+
+    def routed(
+        self,
+        model: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        moved: bool,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with the model that is to answer, however the caller gave another one.
+
+        What is no name is the caller's own, and stays unless the call has `moved` to another model
+        than the one it began with.
+        """
+        at = self.model_at
+        if "model" in kwargs:
+            given = kwargs["model"]
+        elif len(args) > at:
+            given = args[at]
+        elif self.accepts_model:
+            return args, {**kwargs, "model": model}
+        else:
+            return args, kwargs
+        if not isinstance(given, str):
+            if given is not None and not moved:
+                return args, kwargs
+        elif given == model:
+            return args, kwargs
+        return self.replaced("model", model, args, kwargs)
 
     def value(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """The argument called `name`, as given or by its default."""

@@ -16,7 +16,7 @@ from firedoor.core.budget import LARGEST
 from firedoor.core.prices import DEFAULT_OUTPUT
 from firedoor.extraction.fields import count, field
 
-__all__ = ["IMAGE_TOKENS", "OVERHEAD", "input_bound", "output_cap"]
+__all__ = ["IMAGE_TOKENS", "OVERHEAD", "SIZES", "input_bound", "output_cap"]
 
 OVERHEAD = 4
 """Tokens added for every message, part, field and tool: what a chat template writes around each is
@@ -64,7 +64,8 @@ _NESTED = frozenset(
         "options",
     }
 )
-_SAYING = _CAPS | _CHOICES | _NESTED
+SIZES = _CAPS | _CHOICES | _NESTED
+"""Names of arguments that say how much may come."""
 
 
 def input_bound(value: Any) -> int:
@@ -252,7 +253,7 @@ def output_cap(arguments: Mapping[str, Any], max_output: int | None = None) -> i
     """
     cap = choices = -1
     for name in arguments:
-        if name in _SAYING:
+        if name in SIZES:
             value = arguments[name]
             if name in _CAPS:
                 cap = max(cap, _told(value))
