@@ -439,6 +439,13 @@ def test_an_application_is_looked_at_once(tmp_path, monkeypatch):
     ledger.close()
 
 
+def test_what_keeps_coming_back_is_said(book):
+    one = opened(book, alerts=(AlertRecord("refusals-up", "refusal_rate", flaps=3),))
+    opened(book, "news", alerts=(AlertRecord("late", "latency_p95"),))
+    assert "flaps     refusals-up has come back 3 times" in firedoor(f"incidents show {one.id}")
+    assert "flaps" not in firedoor(f"incidents show {book.current()[1].id}")
+
+
 def test_everything_a_record_can_hold_can_be_shown(book, url):
     ledger = open_ledger(url)
     ledger.save(replace(full(), alerts=(AlertRecord("a", "b"),)), expected=0)

@@ -157,6 +157,16 @@ def test_signals_have_to_be_back_for_three_windows_of_their_rule():
     assert "recovered" in unmet(again)
 
 
+def test_what_comes_back_before_it_was_over_is_a_flap_and_no_news():
+    record = lifecycle.alerted(diagnosing(), ALERT, now=1000.0)
+    place = (ALERT.name, ALERT.journey, ALERT.route, ALERT.alias)
+    again = lifecycle.flapped(lifecycle.flapped(record, [place]), [place])
+    assert again == replace(record, alerts=(replace(record.alerts[0], flaps=2),))
+    assert lifecycle.flapped(record, [("another", None, None, None)]) is record
+    over = lifecycle.recovered_alert(record, ALERT.name, now=2000.0)
+    assert lifecycle.flapped(over, [place]) is over  # `alerted` has that
+
+
 def test_the_last_of_several_alerts_counts():
     record = diagnosing()
     for name in ("one", "two"):

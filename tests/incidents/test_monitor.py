@@ -223,6 +223,24 @@ class TestSeverity:
         assert again.recovered_at is None
         assert again.alerts[0].flaps == 1
 
+    def test_every_return_is_a_flap_whether_it_had_been_over_or_not(self, app):
+        """Quiet for a minute, back, quiet, back: whoever is on call wants that number."""
+        app.door.watch([refusals(mode="suggest", keep=600.0)])
+        app.serve(300)
+        for _ in range(3):
+            app.refusing["gpt-5"] = 0.8
+            app.serve(150)
+            app.refusing.clear()
+            app.serve(300)
+        (incident,) = app.door.incidents.current()
+        assert incident.alerts[0].flaps == 2
+        assert [e for e in events(incident) if e == "alert_fired"] == []
+        app.serve(2_400)
+        assert incident.state is fd.IncidentState.STABILISED
+        app.refusing["gpt-5"] = 0.8
+        app.serve(150)
+        assert incident.alerts[0].flaps == 3
+
 
 class TestNeverTheIncident:
     @pytest.mark.parametrize("error", [StoreError("gone"), RuntimeError("bug"), MemoryError()])

@@ -112,6 +112,10 @@ def show(out: Console, book: Incidents, record: IncidentRecord, url: str | None)
         label(out, "seen" if not index else "", ", ".join(parts))
     if not record.evidence and "signals" in known:
         label(out, "seen", known["signals"])
+    for alert in record.alerts:
+        if alert.flaps:
+            times = "once" if alert.flaps == 1 else f"{alert.flaps} times"
+            label(out, "flaps", f"{alert.name} has come back {times}")
     for index, action in enumerate(record.actions):
         _show_action(out, "actions" if not index else "", action)
     for index, finding in enumerate(record.findings):

@@ -47,8 +47,9 @@ class AlertMachine:
 
     Args:
         pending: Seconds a breach has to hold before it fires.
-        keep: Seconds it has to be over before it counts as over. Doubled with each flap beyond
-            the second within an hour, up to four times: what keeps coming back is not over.
+        keep: Seconds it has to be over before it counts as over. Doubled with each flap (a return
+            to firing) beyond the second within an hour, up to four times: what keeps coming back
+            is not over.
     """
 
     __slots__ = ("_calm_since", "_changed_at", "_fired", "_keep", "_pending", "_since", "_state")
@@ -83,7 +84,11 @@ class AlertMachine:
         return self._changed_at
 
     def flaps(self, now: float) -> int:
-        """How often it has come back to firing within the last hour."""
+        """How often it has come back to firing within the last hour, over or on its way there.
+
+        A return is what somebody on call counts. Share of state changes, as in Nagios, would count
+        each twice, and recovery from `recovering` to `ok` once more.
+        """
         return max(0, sum(now - at <= FLAP_WINDOW for at in self._fired) - 1)
 
     def keep(self, now: float) -> float:

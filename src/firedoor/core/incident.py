@@ -156,7 +156,8 @@ class AlertRecord:
         incident_class: The class it declares.
         why: The rule's own words.
         window: Seconds the rule looks back on: the unit of "recovered for N windows".
-        flaps: How often it came back within the incident.
+        flaps: How often it came back to firing within the incident, whether it had been over or
+            only on its way there.
     """
 
     name: str

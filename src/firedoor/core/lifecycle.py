@@ -9,7 +9,7 @@ back to known-good comes before diagnosing because what holds the incident is an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -40,6 +40,7 @@ __all__ = [
     "contain",
     "diagnose",
     "find_action",
+    "flapped",
     "note",
     "open_incident",
     "reassess",
@@ -430,6 +431,20 @@ def alerted(record: IncidentRecord, alert: AlertRecord, *, now: float) -> Incide
     text = f"{alert.name} fires: {alert.why or alert.signal}"
     made = replace(record, alerts=(*record.alerts, alert), recovered_at=None)
     return note(made, text, event="alert_fired", now=now)
+
+
+def flapped(record: IncidentRecord, places: Collection[tuple[str | None, ...]]) -> IncidentRecord:
+    """Alerts came back to firing before they were over: counted, and no news.
+
+    Args:
+        record: The incident.
+        places: Name, journey, route and alias of each.
+    """
+    back = [a.recovered_at is None and _place(a) in places for a in record.alerts]
+    if not any(back):
+        return record
+    alerts = zip(record.alerts, back, strict=True)
+    return replace(record, alerts=tuple(replace(a, flaps=a.flaps + b) for a, b in alerts))
 
 
 def recovered_alert(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -207,9 +207,16 @@ class Monitor:
             records[record.id] = record
             touched.add(record.id)
         self._keep(records.values())
+        back = [
+            (t.alert.name, *t.selector)
+            for t in changed
+            if t.new is AlertState.FIRING and t.old is AlertState.RECOVERING
+        ]
         for record in tuple(records.values()):
             try:
-                records[record.id] = self._respond(record, now, anew=record.id in touched)
+                records[record.id] = self._respond(
+                    record, now, anew=record.id in touched, back=back
+                )
             except Exception as error:
                 self._fault(error)
         self._keep(records.values())
@@ -298,7 +305,6 @@ class Monitor:
             incident_class=alert.declared,
             why=reading.why,
             window=window,
-            flaps=0,
         )
 
     def _opened(self, transition: Transition, alert: AlertRecord, now: float) -> IncidentRecord:
@@ -419,9 +425,18 @@ class Monitor:
 
     # What is done about it -----------------------------------------------------------------
 
-    def _respond(self, record: IncidentRecord, now: float, *, anew: bool = False) -> IncidentRecord:
+    def _respond(
+        self,
+        record: IncidentRecord,
+        now: float,
+        *,
+        anew: bool = False,
+        back: Collection[tuple[str | None, ...]] = (),
+    ) -> IncidentRecord:
         if record.state is IncidentState.CLOSED or not self._claims.leads(record.id):
             return record
+        if back:  # here, as every process of a fleet sees it, and one counts
+            record = self._book.update(record.id, lambda r: lifecycle.flapped(r, back))
         record = self._revised(record, now, anew=anew)
         record = self._recovered(record)
         record = self._responder.step(record, self._sights(record, now))

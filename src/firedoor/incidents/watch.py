@@ -50,7 +50,7 @@ class Transition:
         reading: What the rule said.
         since: When the breach began, on the clock of `now`; None outside of one.
         at: When the alert changed, likewise.
-        flaps: How often it has come back within the last hour.
+        flaps: How often it has come back to firing within the last hour.
         muted: It began to fire in a storm of alerts, beyond the cap: evidence for the incident at
             hand, and not to be acted on by itself.
     """
