@@ -23,30 +23,31 @@ from typing import Literal
 from firedoor.config import Canned, Tier
 from firedoor.types import Fault
 
-__all__ = ["CallFlow", "Failure", "Pause", "Serve", "Step", "Stop", "Try"]
+__all__ = ["CallFlow", "Failure", "Pause", "Serve", "Step", "Stop", "Try", "steps_of"]
 
 
-# Not frozen: one is made for every attempt, and a frozen dataclass takes three times as long.
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Try:
     """Make an attempt on a tier.
 
     Attributes:
         index: Which tier, counted from 0.
         tier: The tier itself.
-        number: 1 for the first attempt of the call, counting every tier.
         timeout: Seconds the attempt may take: the tier's own limit or what the deadline leaves,
             whichever is less; None where neither binds.
         first_token: Seconds to first content, likewise.
-        extra: A hedge: it runs beside an attempt that has not answered.
     """
 
     index: int
     tier: Tier
-    number: int
     timeout: float | None
     first_token: float | None
-    extra: bool = False
+
+    def within(self, left: float) -> Try:
+        """The same with no more time than is left."""
+        return Try(
+            self.index, self.tier, _least(self.timeout, left), _least(self.first_token, left)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,34 +99,45 @@ class Failure:
     overflow: bool = False
 
 
+def steps_of(tiers: Sequence[Tier | Canned]) -> tuple[Try | Serve, ...]:
+    """What is done on each tier of a ladder where no deadline binds; the same for every call."""
+    return tuple(
+        [
+            Serve(index, tier)
+            if isinstance(tier, Canned)
+            else Try(index, tier, tier.timeout, tier.first_token)
+            for index, tier in enumerate(tiers)
+        ]
+    )
+
+
 class CallFlow:
     """The machine of one call.
 
     Args:
-        tiers: The ladder, best first. A `Canned` may only be last.
+        steps: Of the ladder, best tier first, as `steps_of` says. A `Serve` may only be last.
         first: The tier to begin with (a switch may raise it).
         deadline: On the caller's clock; None where nothing binds.
         begun: An attempt on the first tier has begun, without asking.
     """
 
     __slots__ = (
-        "_attempts_here", "_deadline", "_index", "_numbered", "_pause", "_reached", "_stop",
-        "_tiers",
+        "_attempts_here", "_deadline", "_index", "_pause", "_reached", "_steps", "_stop",
     )  # fmt: skip
 
     def __init__(
         self,
-        tiers: Sequence[Tier | Canned],
+        steps: Sequence[Try | Serve],
         first: int = 0,
         deadline: float | None = None,
         *,
         begun: bool = False,
     ) -> None:
-        self._tiers = tiers
-        self._index = min(first, len(tiers) - 1) if first else 0
+        self._steps = steps
+        self._index = min(first, len(steps) - 1) if first else 0
         self._deadline = deadline
         self._reached = self._index
-        self._attempts_here = self._numbered = 1 if begun else 0
+        self._attempts_here = 1 if begun else 0
         self._pause = 0.0
         self._stop: Stop | None = None
 
@@ -143,18 +155,17 @@ class CallFlow:
                 return stop
             left = None if self._deadline is None else self._deadline - now
             if left is not None and left <= 0:
-                self._index = len(self._tiers) - 1
-        index = self._index
-        if index >= len(self._tiers):
+                self._index = len(self._steps) - 1
+        if self._index >= len(self._steps):
             return _EXHAUSTED
-        tier = self._tiers[index]
-        if isinstance(tier, Canned):
-            return Serve(index, tier)
+        step = self._steps[self._index]
+        if isinstance(step, Serve):
+            return step
         if self._pause:
             seconds, self._pause = self._pause, 0.0
             return Pause(seconds)
         self._attempts_here += 1
-        return self._try(index, tier, left)
+        return step if left is None else step.within(left)
 
     def beside(self, index: int, now: float) -> Try | None:
         """One more attempt beside the one that runs, on its tier or a later one.
@@ -162,19 +173,12 @@ class CallFlow:
         None where there is no such tier, or no time. A later tier counts as visited.
         """
         left = None if self._deadline is None else self._deadline - now
-        if self._stop is not None or index >= len(self._tiers) or (left is not None and left <= 0):
+        if self._stop is not None or index >= len(self._steps) or (left is not None and left <= 0):
             return None
-        tier = self._tiers[index]
-        return None if isinstance(tier, Canned) else self._try(index, tier, left, extra=True)
-
-    def _try(self, index: int, tier: Tier, left: float | None, *, extra: bool = False) -> Try:
-        """An attempt, which gets no more time than is left."""
-        number = self._numbered = self._numbered + 1
-        if left is None:
-            return Try(index, tier, number, tier.timeout, tier.first_token, extra)
-        return Try(
-            index, tier, number, _least(tier.timeout, left), _least(tier.first_token, left), extra
-        )
+        step = self._steps[index]
+        if isinstance(step, Serve):
+            return None
+        return step if left is None else step.within(left)
 
     def ran(self, step: Try) -> None:
         """An extra attempt was let run."""
@@ -184,10 +188,10 @@ class CallFlow:
         """Why nothing more would happen at `now`; None if there is something to do."""
         if self._stop is not None:
             return self._stop
-        if self._index >= len(self._tiers):
+        if self._index >= len(self._steps):
             return _EXHAUSTED
         deadline = self._deadline
-        if deadline is not None and deadline <= now and not isinstance(self._tiers[-1], Canned):
+        if deadline is not None and deadline <= now and not isinstance(self._steps[-1], Serve):
             return _LATE
         return None
 
@@ -198,19 +202,19 @@ class CallFlow:
         """
         self._descend()
         if final:
-            last = len(self._tiers) - 1
-            self._index = last if isinstance(self._tiers[last], Canned) else last + 1
+            last = len(self._steps) - 1
+            self._index = last if isinstance(self._steps[last], Serve) else last + 1
 
     def may_retry(self, failure: Failure) -> bool:
         """Whether a retry on the same tier is worth a token of the retry budget."""
-        if self._stop is not None or self._index >= len(self._tiers):
+        if self._stop is not None or self._index >= len(self._steps):
             return False
-        tier = self._tiers[self._index]
+        step = self._steps[self._index]
         return (
             failure.retryable
             and failure.fault is _TARGET
-            and isinstance(tier, Tier)
-            and self._attempts_here < tier.attempts
+            and isinstance(step, Try)
+            and self._attempts_here < step.tier.attempts
         )
 
     def failed(self, failure: Failure, now: float, *, retry_in: float | None = None) -> bool:
@@ -234,7 +238,7 @@ class CallFlow:
             self._pause = retry_in
             return True
         self._descend()
-        return self._index < len(self._tiers) and (self._deadline is None or self.over(now) is None)
+        return self._index < len(self._steps) and (self._deadline is None or self.over(now) is None)
 
     def committed(self) -> None:
         """The user has seen content of this attempt: whatever happens now, nothing is retried."""

@@ -30,7 +30,7 @@ __all__ = ["NOTHING", "Attempt"]
 NOTHING: Any = object()
 """The result of a block that recorded none."""
 
-_ONLY = Try(0, Tier("only"), 1, None, None)
+_ONLY = Try(0, Tier("only"), None, None)
 
 
 class Attempt:
@@ -71,11 +71,16 @@ class Attempt:
     )
 
     def __init__(
-        self, call: Call, model: str | None, step: Try = _ONLY, began: float = 0.0
+        self,
+        call: Call,
+        model: str | None,
+        step: Try = _ONLY,
+        number: int = 1,
+        began: float = 0.0,
     ) -> None:
         self._call = call
         self.model: Any = model
-        self.number = step.number
+        self.number = number
         self.tier = step.index
         self.timeout = step.timeout
         self.first_token_within = step.first_token

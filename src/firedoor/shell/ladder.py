@@ -52,6 +52,7 @@ class Ladder:
         "_begins",
         "_call",
         "_machine",
+        "_made",
         "_plan",
         "costs",
         "current",
@@ -78,8 +79,11 @@ class Ladder:
             safe = switched.safe_mode is not None and plan.canned is not None
             first = len(plan.tiers) - 1 if safe else switched.minimum_tier
         # Most calls end with the attempt they begin with: the machine is made where it is needed.
-        self._begins = plan.first if not first and deadline is None else None
-        self._machine = None if self._begins else CallFlow(plan.tiers, first, deadline)
+        begins = plan.steps[0]
+        plain = not first and deadline is None and isinstance(begins, Try)
+        self._begins = begins if plain else None
+        self._machine = None if plain else CallFlow(plan.steps, first, deadline)
+        self._made = 0
         self.served: Serve | None = None
         self.current: Attempt | None = None
         self.denied: Denied | None = None
@@ -96,7 +100,7 @@ class Ladder:
         flow = self._machine
         if flow is None:
             begun = self._begins is None
-            flow = self._machine = CallFlow(self._plan.tiers, begun=begun)
+            flow = self._machine = CallFlow(self._plan.steps, begun=begun)
         return flow
 
     def climb(self) -> Attempt | Pause | None:
@@ -133,7 +137,8 @@ class Ladder:
                     self.refuse(attempt, denied)
                     now = runtime.now()
                     continue
-            if step.number == 1:
+            self._made = made = attempt.number
+            if made == 1:
                 runtime.retries.attempted(now)
             self.standing = True
             self._runs(attempt)
@@ -158,7 +163,8 @@ class Ladder:
         call = self._call
         # A model that the caller asked for takes the place of the first tier's.
         named = self._plan.named and step.index > 0
-        return Attempt(call, step.tier.model if named else call.model, step, now)
+        model = step.tier.model if named else call.model
+        return Attempt(call, model, step, self._made + 1, now)
 
     def _runs(self, attempt: Attempt) -> None:
         """This is the attempt that the call stands and falls with."""
@@ -193,6 +199,7 @@ class Ladder:
             attempt = self._attempt_of(step, now)
             if admit(call, self._plan, attempt) is None and self._seat_now(attempt, now):
                 if runtime.retries.take(now):
+                    self._made = attempt.number
                     self._flow.ran(step)
                     return attempt
                 release(attempt, LOST, None, now)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from firedoor.config import Canned, Hedge, Tier, several
-from firedoor.core.flow import Try
+from firedoor.core.flow import Serve, Try, steps_of
 from firedoor.errors import ConfigurationError
 from firedoor.shell.backoff import DEFAULT_WAIT, WaitStrategy
 from firedoor.shell.canned import require_shape
@@ -44,7 +44,7 @@ class Plan:
         late: Whether an attempt may still answer after its call has ended.
         adapts: Whether a tier changes what the function is called with.
         retries: Whether a tier may be tried more than once.
-        first: What every call begins with that nothing holds back; None: a canned response.
+        steps: What is done on each tier where no deadline binds.
     """
 
     tiers: tuple[Tier | Canned, ...]
@@ -59,7 +59,7 @@ class Plan:
     late: bool = field(init=False)
     adapts: bool = field(init=False)
     retries: bool = field(init=False)
-    first: Try | None = field(init=False)
+    steps: tuple[Try | Serve, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         """Find out once what every call would ask."""
@@ -73,9 +73,7 @@ class Plan:
         object.__setattr__(self, "adapts", adapts)
         retries = any(isinstance(tier, Tier) and tier.attempts > 1 for tier in self.tiers)
         object.__setattr__(self, "retries", retries)
-        best = self.tiers[0]
-        first = Try(0, best, 1, best.timeout, best.first_token) if isinstance(best, Tier) else None
-        object.__setattr__(self, "first", first)
+        object.__setattr__(self, "steps", steps_of(self.tiers))
 
     @property
     def alias(self) -> str | None:
