@@ -77,6 +77,13 @@ class SQLiteFile:
                 "as in sqlite:////var/lib/app/firedoor.db"
             ) from error
 
+    def __del__(self) -> None:
+        # Nobody has to close a door: what it had open does not wait for the interpreter to complain.
+        with contextlib.suppress(Exception):
+            connection = self._connection
+            if connection is not None and self._process == os.getpid():
+                connection.close()
+
     def connect(self) -> sqlite3.Connection:
         """A connection of the caller's own.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import sqlite3
 
 import pytest
@@ -37,6 +38,17 @@ def locked(path):
     finally:
         other.execute("ROLLBACK")
         other.close()
+
+
+class TestAStoreThatIsDropped:
+    def test_has_its_connection_closed(self, path):
+        """Python complains of connections that the garbage collector has to close."""
+        dropped = SQLiteStore(path)
+        connection = dropped._file._connection
+        del dropped
+        gc.collect()
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 class TestALock:
