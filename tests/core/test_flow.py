@@ -74,9 +74,7 @@ def test_nothing_is_tried_after_content_was_seen():
 
 
 def test_the_deadline_shrinks_every_timeout():
-    flow = flow_of(
-        [Tier("a", timeout=8.0, first_token=2.0), Tier("b", timeout=4.0)], deadline=10.0
-    )
+    flow = flow_of([Tier("a", timeout=8.0, first_token=2.0), Tier("b", timeout=4.0)], deadline=10.0)
     assert flow.next(0.0).timeout == 8.0
     flow.failed(PERMANENT, 9.0)
     step = flow.next(9.0)
