@@ -35,6 +35,7 @@ from firedoor.extraction.retry_after import retry_after
 from firedoor.types import Fault
 
 __all__ = [
+    "adds_nothing",
     "attribute",
     "error_type",
     "fault_of_code",
@@ -91,7 +92,7 @@ def attribute(error: BaseException, *, streaming: bool = False) -> Fault:
             then the provider's.
     """
     kind = _kind_of(type(error))
-    if not kind.says_all_of(error):
+    if not is_plain(error):
         return _fault_of(error, kind, streaming=streaming)
     if kind.fault is None:
         kind.fault = _fault_of(error, kind, streaming=streaming)
@@ -103,7 +104,12 @@ def is_plain(error: BaseException) -> bool:
 
     `attribute` and `error_type` answer the same for every such error of the class.
     """
-    return _kind_of(type(error)).says_all_of(error)
+    return _kind_of(type(error)).silent and adds_nothing(error)
+
+
+def adds_nothing(error: BaseException) -> bool:
+    """Whether `error` holds nothing of its own, and was raised for no other."""
+    return not error.__dict__ and error.__cause__ is None and error.__context__ is None
 
 
 def _fault_of(error: BaseException, kind: _Kind, *, streaming: bool) -> Fault:
@@ -169,7 +175,7 @@ def error_type(error: BaseException) -> str:
     if kind.__module__ == "builtins":
         return kind.__name__
     known = _kind_of(kind)
-    if not known.roots & _FRAMEWORKS and not known.says_all_of(error):
+    if not known.roots & _FRAMEWORKS and not is_plain(error):
         for code in _codes(error):
             if code not in _NO_NAMES:
                 return code
@@ -235,15 +241,6 @@ class _Kind:
             any(hasattr(kind, name) for name in _TELLING) or self.names & _UNREADABLE
         )
         self.fault: Fault | None = None
-
-    def says_all_of(self, error: BaseException) -> bool:
-        """Whether nothing about `error` itself could change what its class says."""
-        return (
-            self.silent
-            and not error.__dict__
-            and error.__cause__ is None
-            and error.__context__ is None
-        )
 
 
 _kinds: dict[type[BaseException], _Kind] = {}

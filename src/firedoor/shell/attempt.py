@@ -98,11 +98,6 @@ class Attempt:
         self._previous: Context | None = None
 
     @property
-    def limited(self) -> bool:
-        """Whether its time is limited in any way."""
-        return self.timeout is not None or self.first_token_within is not None
-
-    @property
     def decision(self) -> Decision | None:
         """The call's decision once it has ended; None before."""
         return self._call.decision

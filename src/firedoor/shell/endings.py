@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from firedoor.errors import Denied
-from firedoor.extraction.faults import attribute, error_type, fault_of_code, is_plain
+from firedoor.extraction.faults import adds_nothing, attribute, error_type, fault_of_code, is_plain
 from firedoor.privacy import KnownError, KnownErrors, Redactor
 from firedoor.types import Fault, Outcome
 
@@ -71,12 +71,13 @@ class Endings:
             return _ABANDONED if isinstance(error, GeneratorExit) else LOST
         try:
             known = self._known(error)
-            if not is_plain(error):
-                return self._read(error, known, streaming=streaming)
-            # Nothing about this one could be read otherwise than of the one met before.
-            found: Ending | None = known.note
-            if found is None:
-                found = known.note = self._read(error, known, streaming=streaming)
+            met: Ending | None = known.note
+            if met is not None and adds_nothing(error):
+                return met
+            found = self._read(error, known, streaming=streaming)
+            if is_plain(error):
+                # Of others like it nothing could be read otherwise.
+                known.note = found
             return found
         except Exception as fault:
             self._on_fault("attribution", fault)

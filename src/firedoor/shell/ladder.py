@@ -79,10 +79,10 @@ class Ladder:
             safe = switched.safe_mode is not None and plan.canned is not None
             first = len(plan.tiers) - 1 if safe else switched.minimum_tier
         # Most calls end with the attempt they begin with: the machine is made where it is needed.
-        begins = plan.steps[0]
-        plain = not first and deadline is None and isinstance(begins, Try)
-        self._begins = begins if plain else None
-        self._machine = None if plain else CallFlow(plan.steps, first, deadline)
+        best = plan.steps[0]
+        plain = not first and deadline is None
+        self._begins = best if plain and isinstance(best, Try) else None
+        self._machine = None if self._begins else CallFlow(plan.steps, first, deadline)
         self._made = 0
         self.served: Serve | None = None
         self.current: Attempt | None = None
@@ -369,6 +369,7 @@ class Ladder:
         self.costs.append(cost)
         began = attempt.began
         took = now - began
+        limited = attempt.timeout is not None or attempt.first_token_within is not None
         ledger = self.ledger
         attempt.line = len(ledger)
         outcome, blame, error_type = _WELL if ending is None else ending[:3]
@@ -388,7 +389,7 @@ class Ladder:
                     blame,
                     None,
                     began - call.started,
-                    _overrun(attempt, took) if attempt.limited else None,
+                    _overrun(attempt, took) if limited else None,
                 ),
             )
         )
