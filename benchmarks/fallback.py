@@ -10,6 +10,9 @@ finish reason, refusal by its text), the retry budget and the sums of calls, att
 kept. The row `firedoor` counts the signals of the incident rules as well; `no signals` is the same
 call without them, which is the like of a router that only routes.
 
+Last comes what the ladder itself adds, over the same call of one model without one: to a call that
+the first tier answers, and to one that fails over.
+
 Floor: a loop over the tiers with `try`/`except`. Peers that are not installed are left out:
 LangChain's `with_fallbacks`, LiteLLM's `Router` (which mocks its answers itself). LiteLLM brings
 some sixty packages: with `--peers litellm` everything runs once more in an environment of its own
@@ -49,6 +52,10 @@ QUIET = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LANGSMITH_TRACIN
 """Nothing is fetched or sent."""
 
 
+ALONE = "alone"
+"""In the place of the tier that is down: there is one model, and no ladder."""
+
+
 def floor(down: str | None) -> Callable[[], Any]:
     """A loop over the tiers."""
 
@@ -75,7 +82,9 @@ def ours(down: str | None, *, signals: bool = True) -> Callable[[], Any]:
     if not signals:
         door._runtime.listeners.clear()
 
-    @door.llm("answer", tiers=[fd.Tier(model) for model in TIERS])
+    route = {"model": "big"} if down == ALONE else {"tiers": [fd.Tier(m) for m in TIERS]}
+
+    @door.llm("answer", **route)
     def answer(*, model: str = fd.ROUTED) -> Any:
         if model == down:
             raise ConnectionError(model)
@@ -99,7 +108,9 @@ def langchain(down: str | None) -> Callable[[], Any] | None:
 
         return RunnableLambda(body)
 
-    chain = ask("big").with_fallbacks([ask("small")])
+    chain: Any = ask("big")
+    if down != ALONE:
+        chain = chain.with_fallbacks([ask("small")])
     return lambda: chain.invoke("hi")
 
 
@@ -173,6 +184,31 @@ async def bare(n: int) -> float:
     return time.perf_counter() - began
 
 
+def what_the_ladder_adds(rounds: int) -> None:
+    """Print what it adds to a call, ours beside LangChain's."""
+    downs = {"alone": ALONE, "answers": None, "fails over": "big"}
+    cases = {
+        (name, what): loop(call)
+        for name, make in (("firedoor", ours), ("LangChain", langchain))
+        for what, down in downs.items()
+        if (call := make(down)) is not None
+    }
+    figures = interleave(cases, rounds=rounds)
+    rows = []
+    for what in ("answers", "fails over"):
+        more = {
+            name: [a - b for a, b in zip(figures[name, what], figures[name, "alone"], strict=True)]
+            for name in ("firedoor", "LangChain")
+            if (name, what) in figures
+        }
+        peer = more.get("LangChain")
+        ratio = ratios(more["firedoor"], peer).median if peer else float("nan")
+        rows.append((what, *(spread(took).median for took in more.values()), ratio))
+    print("\nadded by the ladder to a call of one model\n")
+    names = ("firedoor", "LangChain")[: len(cases) // len(downs)]
+    print(table(("", *(f"{name}, us" for name in names), "firedoor / LangChain"), rows))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -209,6 +245,7 @@ def main() -> None:
         ]
         print(f"\n{title}\n")
         print(table(("", "us", "over the floor", "firedoor / this", "no signals / this"), rows))
+    what_the_ladder_adds(rounds)
     figures = interleave(
         {
             "not guarded": lambda n: asyncio.run(bare(n)),
