@@ -9,7 +9,7 @@ import pytest
 import firedoor as fd
 from firedoor.extraction import text_of
 from firedoor.policies import JsonSchema, MaxLength, PersonalData, Regex, Secrets
-from support.provider_server import Reply, ToolUse
+from support.provider_server import Failure, Reply, ToolUse
 
 KEY = "AKIAIOSFODNN7EXAMPLQ"
 MAIL = "ana@example.com"
@@ -153,6 +153,23 @@ class TestInput:
         assert [piece async for piece in await answer("hello")] == ["said"]
         with pytest.raises(fd.PolicyBlocked):
             await anext(await answer("my order"))
+
+    async def test_one_that_overlaps_holds_back_a_stream_that_nobody_awaits(self, door, seen):
+        """An async function may return a plain iterator: whoever reads that cannot wait."""
+
+        @door.policy(on="input", overlap=True)
+        async def no_orders(text: str) -> bool:
+            await asyncio.sleep(0)
+            return "order" not in text
+
+        @door.llm("answer", policies=[no_orders])
+        async def answer(question):
+            return (piece for piece in ("sa", "id"))
+
+        assert list(await answer("hello")) == ["sa", "id"]
+        with pytest.raises(fd.PolicyBlocked):
+            list(await answer("my order"))
+        assert [d.outcome for d in seen.decisions] == ["answered", "blocked"]
 
     async def test_a_call_that_is_cancelled_while_a_policy_thinks_has_ended(self, door, seen):
         thinking = asyncio.Event()
@@ -354,6 +371,69 @@ class TestOutput:
         else:  # no tokenizer makes more tokens of a text than it has bytes
             assert counter["settled"] >= len(text) * 40
             assert decision.cost_certainty == "estimated"
+
+    @pytest.mark.parametrize("tiers", [(), (fd.Tier("big"), fd.Tier("small"))])
+    async def test_what_a_plain_function_gives_to_await_is_looked_at_too(
+        self, door, provider, seen, tiers
+    ):
+        """`return client.chat...` of an async client, in a function that is not async itself."""
+        client = provider.async_openai()
+        how = {"tiers": tiers} if tiers else {"model": "small"}
+        provider.on("big", Failure(503))
+        provider.on("small", Reply(f"The key is {KEY}."))
+
+        def ask(*, model):
+            return client.chat.completions.create(
+                model=model, messages=[{"role": "user", "content": "?"}]
+            )
+
+        shown = await door.llm("answer", **how, policies=[Secrets(on="output", action="redact")])(
+            ask
+        )()
+        assert shown.choices[0].message.content.startswith("The key is <aws_access_key:")
+        with pytest.raises(fd.PolicyBlocked) as denied:
+            await door.llm("blocked", **how, policies=[Secrets(on="output", action="block")])(ask)()
+        assert denied.value.usage.input_tokens == 12
+        assert [statuses(d) for d in seen.decisions] == [
+            [("policy:secrets", "output", "redacted")],
+            [("policy:secrets", "output", "blocked")],
+        ]
+
+    async def test_the_loop_goes_on_while_a_policy_beside_a_call_thinks(self, door):
+        """It runs in a thread, where the function is not async but what it gives is."""
+        served = threading.Event()
+
+        @door.policy(on="input", overlap=True)
+        def no_orders(text: str) -> bool:
+            assert served.wait(20)
+            return "order" not in text
+
+        async def serve():
+            served.set()
+
+        async def later(said):
+            return said
+
+        async def pieces(said):
+            yield said
+
+        @door.llm("answer", policies=[no_orders])
+        def answer(question):
+            return later("said")
+
+        @door.llm("stream", policies=[no_orders])
+        def stream(question):
+            return pieces("said")
+
+        async def read(question):
+            return [piece async for piece in stream(question)]
+
+        for ask, expected in ((answer, "said"), (read, ["said"])):
+            served.clear()
+            shown, _ = await asyncio.gather(ask("hello"), serve())
+            assert shown == expected
+            with pytest.raises(fd.PolicyBlocked):
+                await ask("my order")
 
     def test_a_schema_is_checked(self, door):
         answer = door.llm("answer", policies=[JsonSchema(dict[str, int], on="output")])(

@@ -13,7 +13,7 @@ from firedoor.config import Tier
 from firedoor.core.flow import Try
 from firedoor.records import Decision
 from firedoor.shell.current import attach, get_current
-from firedoor.shell.streams import is_value, proxy_for
+from firedoor.shell.streams import is_value, proxy_for, reads_at_once
 from firedoor.shell.waiting import at_most
 from firedoor.types import Usage
 
@@ -233,7 +233,11 @@ class Attempt:
     async def ascreened(self, result: Any) -> Any:
         """As `screened`, for async functions."""
         screens = self._call.route.screens
-        if screens is None or not is_value(result):
+        if screens is None:
+            return result
+        if not is_value(result):
+            if reads_at_once(result):
+                await screens.ajoin(self._call)
             return result
         try:
             return await screens.aleave(self._call, result)

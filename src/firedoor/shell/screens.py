@@ -170,11 +170,11 @@ class Screens:
             self._joined(call, call.beside.result())
 
     async def ajoin(self, call: Call) -> None:
-        """As `join`, for async functions."""
+        """As `join`, for whatever is awaited."""
         if isinstance(call.beside, asyncio.Future):
             self._joined(call, await call.beside)
-        else:
-            self.join(call)
+        elif isinstance(call.beside, Future):  # a plain function gave what is awaited here
+            self._joined(call, await asyncio.wrap_future(call.beside))
 
     def _joined(self, call: Call, screening: ContentScreening) -> None:
         call.beside = None

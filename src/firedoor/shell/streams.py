@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from firedoor.shell.attempt import Attempt
     from firedoor.shell.call import Call
 
-__all__ = ["Pending", "is_value", "proxy_for"]
+__all__ = ["Pending", "is_value", "proxy_for", "reads_at_once"]
 
 
 class Shape(Enum):
@@ -66,6 +66,11 @@ def is_value(result: Any) -> bool:
     kind = type(result)
     shape = _shapes.get(kind)
     return (_shape_of(kind) if shape is None else shape) is _PLAIN
+
+
+def reads_at_once(result: Any) -> bool:
+    """Whether `result` is a stream whose reader waits for nothing but its chunks."""
+    return _shape_of(type(result)) in (Shape.ITERATOR, Shape.MANAGER)
 
 
 def proxy_for(result: Any, call: Call, attempt: Attempt, restart: Restart | None = None) -> Any:
@@ -181,10 +186,12 @@ class Pending(Proxy):
         call, clock = watch.call, watch.runtime.clock
         work: Any = self.__wrapped__
         with attempt.again():
-            return attempt.take(await within(clock, attempt.answer_within, work), restart)
+            result = await within(clock, attempt.answer_within, work)
+            return attempt.take(await attempt.ascreened(result), restart)
         # Here only where the ladder goes on after a failure.
         async for following in call:
             with following:
                 work = restart(following) if restart is not None else None
-                return following.take(await within(clock, following.answer_within, work), restart)
+                result = await within(clock, following.answer_within, work)
+                return following.take(await following.ascreened(result), restart)
         return call.respond()
