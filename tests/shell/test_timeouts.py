@@ -240,7 +240,7 @@ class TestPassedDown:
             (60, 2.0),
             (0.5, 0.5),
             (openai.NOT_GIVEN, 2.0),
-            (openai.omit, 2.0),
+            pytest.param(openai.omit, 2.0, id="omit-2.0"),
             (httpx.Timeout(60), httpx.Timeout(2.0)),
             (httpx.Timeout(None), httpx.Timeout(2.0)),
             (httpx.Timeout(60, connect=0.5), httpx.Timeout(2.0, connect=0.5)),
