@@ -107,6 +107,34 @@ class TestSwitches:
                 refund()
         assert answer("m") == "m"
 
+    def test_a_tool_that_does_not_say_what_it_does_is_refused_in_safe_mode(self, door):
+        unsaid = door.tool("unsaid")(lambda: "done")
+        search = door.retrieval("kb")(lambda: ["d1"])
+        door.switches.safe_mode("checkout", **WHY)
+        with door.request("checkout"):
+            assert search() == ["d1"]
+            with pytest.raises(fd.RouteDisabled, match="safe mode"):
+                unsaid()
+
+    @pytest.mark.parametrize("ttl", [1e18, "99999999d"])
+    def test_an_end_that_no_calendar_has_is_refused(self, door, ttl):
+        """A kill whose end cannot be told would be one whose refusal cannot be said."""
+        with pytest.raises(fd.ConfigurationError, match="up to a hundred years"):
+            door.switches.disable("tool:refund", ttl=ttl, **WHY)
+
+    def test_a_prompt_held_at_a_revision_that_is_not_here_is_told_as_it_is(self, door, seen):
+        door.prompts.register("answer", {"v12": "old", "v13": "new"}, active="v13")
+        answer = door.llm("answer", model="m", prompt="answer")(
+            lambda *, model: door.prompts.get("answer").text
+        )
+        door.switches.prompt("answer", "v99", **WHY)
+        assert answer() == "new"
+        (decision,) = seen.decisions
+        assert decision.prompt_revision == "v13"
+        (verdict,) = decision.verdicts
+        assert (verdict.gate, verdict.status) == ("prompt:answer", "errored")
+        assert "v99" in verdict.reason
+
     def test_a_minimum_tier_begins_lower(self, door, seen):
         answer = door.llm("answer", tiers=[fd.Tier("a"), fd.Tier("b")])(lambda model: model)
         door.switches.minimum_tier("llm:answer", 1, **WHY)

@@ -109,6 +109,10 @@ class Switch:
         _text(self.target, "target", "name what it acts on")
         if self.journey is not None:
             _text(self.journey, "journey", "name it, or leave it out for all journeys")
+        if self.expires_at is not None and not 0 <= self.expires_at <= _LAST:
+            raise ConfigurationError(
+                f"switch until={self.expires_at!r}: give seconds since the epoch, up to the year 9999"
+            )
         object.__setattr__(self, "kind", _member(Kind, self.kind, "kind"))
         object.__setattr__(self, "in_flight", _member(InFlight, self.in_flight, "in_flight"))
         _check_target(self)
@@ -216,6 +220,8 @@ def _check_value(switch: Switch) -> None:
         raise ConfigurationError(f"switch {kind} value={value!r}: it takes none")
 
 
+_LONGEST = 100 * 366 * 86_400.0
+_LAST = 253_402_300_799.0  # in the year 9999, past which there are no dates
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION = re.compile(r"\s*(?:(\d+(?:\.\d+)?)\s*([smhd])\s*)+", re.ASCII)
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])", re.ASCII)
@@ -246,9 +252,9 @@ def duration(
             seconds = float(text)
     elif type(value) in (int, float):
         seconds = float(value)
-    if not 0 < seconds < math.inf:
+    if not 0 < seconds <= _LONGEST:
         raise ConfigurationError(
-            f"{name}={value!r}: give seconds above zero, or a text like '90s', '30m', '1h30m', "
+            f"{name}={value!r}: give seconds above zero and up to a hundred years, or a text like '90s', '30m', '1h30m', "
             f"'2d'; {otherwise}"
         )
     return seconds

@@ -274,7 +274,7 @@ class TightenPolicies(SwitchAction):
 
 @declarative
 class SafeMode(SwitchAction):
-    """The journey answers with its safe responses; tools that write or reach out are refused.
+    """The journey answers with its safe responses; tools not declared `effect="read"` are refused.
 
     Attributes:
         in_flight: What streams that run already do: `keep`, `drain` (end with the sentence being

@@ -24,27 +24,47 @@ __all__ = ["check_circles", "follow_switches", "note_arguments", "open_purse"]
 def follow_switches(call: Call) -> None:
     """Take what the switches say of this call, which then holds to its end."""
     runtime, route, record = call.runtime, call.route, call.record
+    found = None
     try:
         found = runtime.switches.resolve(
             route.id, alias=call.model, journey=record.journey, prompt=route.prompt
         )
-        if route.prompt is not None and route.prompt in runtime.prompts.names():
-            record.prompt_revision = runtime.clean(runtime.prompts.get(route.prompt).revision)
         if found is not None and found.shed is not None:
             found = shed(found, record.request_id)
-        if found is None or not found.applied:
-            return
-        call.switched = found
-        record.switches = tuple([runtime.clean(name) for name in found.switches])
-        if found.prompt_revision is not None:
-            record.prompt_revision = runtime.clean(found.prompt_revision)
-        call.depth = found.depth
-        call.refusal = refusal(found, route, record.time)
-        if found.model is not None and found.model != call.model:
-            call.model = found.model
-            record.model = runtime.clean(found.model)
+        if found is not None and found.applied:
+            call.switched = found
+            call.refusal = refusal(found, route, record.time)
+            record.switches = tuple([runtime.clean(name) for name in found.switches])
+            call.depth = found.depth
+            if found.model is not None and found.model != call.model:
+                call.model = found.model
+                record.model = runtime.clean(found.model)
     except Exception as error:
         runtime.internal("switches", error)
+    if route.prompt is not None:
+        try:
+            _note_prompt(call, route.prompt, None if found is None else found.prompt_revision)
+        except Exception as error:
+            runtime.internal("prompts", error)
+
+
+def _note_prompt(call: Call, name: str, held: str | None) -> None:
+    """Record the revision of the prompt that answers, which need not be the one a switch asks for."""
+    runtime, record = call.runtime, call.record
+    prompts = runtime.prompts
+    revision = held
+    if name in prompts.names():
+        revision = prompts.at(name, journey=record.journey)
+        if held not in (None, revision):
+            record.verdicts += (
+                Verdict(
+                    f"prompt:{runtime.clean(name)}",
+                    VerdictStatus.ERRORED,
+                    reason=runtime.clean(f"revision {held!r} is not registered in this process"),
+                ),
+            )
+    if revision is not None:
+        record.prompt_revision = runtime.clean(revision)
 
 
 def note_arguments(call: Call, named: Mapping[str, Any]) -> None:

@@ -46,8 +46,8 @@ def shed(resolution: Resolution, request_id: str) -> Resolution:
 def refusal(resolution: Resolution, route: Route, now: float) -> Denied | None:
     """The denial a call gets at once, or None if it may go on.
 
-    In safe mode a model call answers with its canned tier, or is refused if it has none; tools
-    that write or reach out are refused; searches and reading tools go on. The same where the
+    In safe mode a model call answers with its canned tier, or is refused if it has none; of tools
+    only those that are declared to read run; searches go on. The same where the
     request is turned away, which is told as `Saturated`.
 
     Args:
@@ -99,7 +99,8 @@ def newly(call: Call, attempt: Attempt, board: Snapshot) -> tuple[InFlight, Swit
 def _unsafe(route: Route) -> bool:
     if route.kind is RouteKind.LLM:
         return route.plan is None or route.plan.canned is None
-    return route.template.get("effect") in (Effect.WRITE, Effect.NETWORK)
+    # Of a tool that does not say what it does anything may be feared.
+    return route.kind is RouteKind.TOOL and route.template.get("effect") != Effect.READ
 
 
 def _turned_away(route: Route, switch: Switch, now: float) -> Saturated:
