@@ -729,6 +729,50 @@ class TestStreams:
         for text in (done, blocks[0].text):
             assert text.startswith("The key is <aws_access_key:")
 
+    @pytest.mark.parametrize("asynchronous", [False, True])
+    async def test_what_a_generator_yields_when_it_is_resumed_passes_too(
+        self, door, seen, asynchronous
+    ):
+        """By a value that is sent, or an exception that is thrown."""
+        guard = door.llm("answer", policies=[Secrets(on="output", action="redact")])
+        got = []
+        if asynchronous:
+
+            @guard
+            async def answer():
+                got.append((yield "The key is " + KEY[:9]))
+                yield KEY[9:] + " now.\n"
+                try:
+                    yield "So.\n"
+                except ValueError:
+                    yield f"No, {KEY}\n"
+
+            stream = answer()
+            shown = [await anext(stream), await stream.asend("one"), await stream.asend("two")]
+            shown.append(await stream.athrow(ValueError("three")))
+            with pytest.raises(StopAsyncIteration):
+                await stream.asend("four")
+        else:
+
+            @guard
+            def answer():
+                got.append((yield "The key is " + KEY[:9]))
+                yield KEY[9:] + " now.\n"
+                try:
+                    yield "So.\n"
+                except ValueError:
+                    yield f"No, {KEY}\n"
+
+            stream = answer()
+            shown = [next(stream), stream.send("one"), stream.send("two")]
+            shown.append(stream.throw(ValueError("three")))
+            with pytest.raises(StopIteration):
+                stream.send("four")
+        assert got == ["one"]
+        assert KEY[:9] not in "".join(shown)
+        assert "".join(shown).count("<aws_access_key:") == 2
+        assert seen.decisions[0].outcome == "degraded"
+
     def test_an_end_that_is_told_too_early_ends_no_text(self, door):
         """Some servers say `finish_reason` again and again."""
 

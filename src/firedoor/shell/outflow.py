@@ -77,12 +77,16 @@ class Outflow:
 
     def _added(self, chunk: Any) -> list[Any] | None:
         """What goes out of a chunk that adds text; None if it adds none."""
-        # A chunk is looked through once: its text, its lane and its copy are found the same way.
-        way = _STRAIGHT if type(chunk) is str else way_to(chunk)
-        text = text_of(chunk, way)
-        if text is None:
+        if isinstance(chunk, str):
+            way, text, lane = _STRAIGHT, chunk, 0
+        else:
+            # Looked through once: its text, its lane and its copy are found the same way.
+            way = way_to(chunk)
+            if not way:
+                return None
+            text, lane = text_of(chunk, way) or "", lane_of(chunk, way)
+        if not text:
             return None
-        lane = lane_of(chunk, way)
         window = self._filters.get(lane)
         if window is None:
             stage, strictness, context = self._about
