@@ -1,11 +1,14 @@
 """The pages say what the code does."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 
 import firedoor as fd
+from firedoor.cli.app import app
 from firedoor.core.signals import CATALOGUE
 from firedoor.privacy import PERSONAL_KINDS, SECRET_KINDS
 from firedoor.telemetry import names
@@ -67,6 +70,64 @@ def test_every_link_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_the_readme_names_every_page():
+    readme = (ROOT / "README.md").read_text()
+    pages = [page.name for page in ROOT.glob("docs/*.md")]
+    assert [name for name in pages if f"](docs/{name})" not in readme] == []
+
+
+def test_the_start_page_names_every_other():
+    named = (ROOT / "docs/index.md").read_text().split("```{toctree}")[1].splitlines()
+    pages = {page.stem for page in ROOT.glob("docs/*.md")} - {"index"}
+    assert pages == pages & set(named)
+
+
+def flat(text):
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    "page", [*ROOT.glob("docs/*.md"), ROOT / "README.md"], ids=lambda p: p.name
+)
+def test_every_command_can_be_typed(page):
+    """Each line is parsed as the command would parse it, with nothing run."""
+    text = page.read_text()
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", re.sub(r"^```\{.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE | re.DOTALL)  # fmt: skip
+    for line in "\n".join(blocks).splitlines():
+        line = re.split(r"\s{3,}|\s#|  (?=[a-z])", line.strip())[0]
+        line = re.sub(r"^(\w+=\S+ )+", "", line).replace("…", "x")
+        if line.startswith("firedoor "):
+            parse(shlex.split(line)[1:])
+    for line in re.findall(r"`firedoor ([a-z][^`]*)`", text):
+        parse(shlex.split(re.sub(r"\.\.\.|…", "x", flat(line))), whole=False)
+
+
+def parse(words, *, whole=True):
+    """Go from command to command as far as the words say; all of them have to fit if `whole`."""
+    command, context = typer.main.get_command(app), None
+    while True:
+        try:
+            context = command.make_context("firedoor", list(words), parent=context)
+        except Exception as error:  # of click's, which typer has a copy of
+            kind = type(error).__name__
+            if kind == "NoArgsIsHelpError" or (kind == "MissingParameter" and not whole):
+                return
+            raise
+        words = [*getattr(context, "_protected_args", ()), *context.args]
+        if not words or not hasattr(command, "resolve_command"):
+            return
+        _, command, words = command.resolve_command(context, words)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["incident", "switch disable --reason x", "status --stat x", "runbook --height tall", "incidents show a b"],
+)  # fmt: skip
+def test_a_command_that_cannot_be_typed_is_noticed(line):
+    with pytest.raises(Exception, match=r"No such command|Missing|No such option|valid integer|unexpected"):  # fmt: skip
+        parse(line.split())
 
 
 def test_every_action_is_on_its_page():

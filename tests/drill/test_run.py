@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -245,6 +247,15 @@ def responded(tmp_path_factory):
     return run(settings(tmp_path_factory.mktemp("incidents"), act=Act.INCIDENTS), screen), out
 
 
+README = Path(__file__).parents[2] / "README.md"
+
+
+def masked(text):
+    """On one line, without the figures and ids of one run."""
+    text = re.sub(r"(?<=sw-)[0-9a-f]{8}", "#", " ".join(text.split()))
+    return re.sub(r"\d[\d.e-]*", "#", text)
+
+
 @pytest.mark.timeout(300)
 class TestIncidents:
     """Five classes, each by its own signals, contained by its first action."""
@@ -267,6 +278,20 @@ class TestIncidents:
         assert (
             max(len(line) for line in lines if "ledger" not in line and ".jsonl" not in line) <= 80
         )
+
+    def test_the_readme_shows_it_as_it_is(self, responded):
+        """Its words; figures, the answer shown and what else a slow machine notices are a run's."""
+        _, out = responded
+        (shown,) = re.findall(r"^```\n(✓ .*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+        parts = re.split(
+            r"\n+(?=  (?:HTTP|user|recorded|detected|class|contained) |D[A-Z]+ |CLASS )", shown
+        )
+        begins = [part.split()[0] for part in parts]
+        assert begins == ["✓", "HTTP", "user", "recorded", "detected", "class", "contained", "DO", "DONE", "CLASS"]  # fmt: skip
+        parts[0] = re.sub(r" +[\d.]+ m?s$", "", parts[0])
+        for label, part in zip(begins, parts, strict=True):
+            if label not in {"user", "class", "CLASS"}:
+                assert masked(part) in masked(out.getvalue())
 
     def test_the_ledger_keeps_them_for_the_next_command(self, responded):
         report, _ = responded
