@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 import firedoor as fd
+from firedoor.shell import price_table
 from firedoor.testing import FakeClock
 
 PRICES = {"big": (10, 10), "small": (1, 1)}
@@ -307,6 +308,41 @@ class TestTheTableOfPrices:
                 thread.join()  # whoever loads it tells of it
         (line,) = [r.getMessage() for r in caplog.records if "prices from" in r.getMessage()]
         assert "days old at the most" in line
+
+    def test_is_not_waited_for_where_no_budget_counts_dollars(self, make_door, seen):
+        with price_table._loading:
+            door = make_door()
+            answer = door.llm("answer", model="gpt-4o-mini", budgets=[fd.Budget(calls=9)])(
+                lambda question, *, model: chat(model)
+            )
+            assert answer("hi")["model"] == "gpt-4o-mini"
+        assert seen.decisions[0].cost_certainty == "unknown"
+
+    @pytest.mark.parametrize("shape", ["async", "async generator"])
+    async def test_holds_up_no_event_loop_while_it_is_loaded(self, make_door, seen, shape):
+        with price_table._loading:
+            guard = make_door().llm("answer", model="gpt-4o-mini", budgets=[fd.Budget(usd=1)])
+
+            @guard
+            async def answer(question, *, model):
+                return chat(model)
+
+            @guard
+            async def stream(question, *, model):
+                yield chunk("hi", "stop")
+
+            async def ask():
+                if shape == "async":
+                    await answer("hi")
+                else:
+                    assert len([part async for part in stream("hi")]) == 1
+
+            asking = asyncio.create_task(ask())
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not asking.done()
+        await asking
+        assert seen.decisions[0].cost_usd > 0
 
 
 class TestWhatIsCharged:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from firedoor.clock import Clock
 from firedoor.config import Budget
-from firedoor.core.spending import Rule, Unit, rules_of
+from firedoor.core.spending import Rule, rules_of
 from firedoor.core.tally import Totals
 from firedoor.errors import StoreError
 from firedoor.shell.accounts import LEASE, Accounts
@@ -93,8 +93,7 @@ class Budgets:
         """
         rules = rules_of(budgets, owner)
         self.rules.update({rule.name: rule for rule in rules})
-        if any(rule.unit is Unit.USD for rule in rules):
-            self.prices.warm()
+        self.prices.warm()
         if any(not rule.local for rule in rules):
             self.accounts.start()
         return rules

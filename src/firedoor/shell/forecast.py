@@ -24,13 +24,15 @@ class Forecast:
     Args:
         prices: What models cost.
         plan: The route's tiers; None for one without a ladder.
+        dollars: A budget counts dollars; otherwise nothing waits for a table of prices.
         extra: How many hedges may run beside an attempt.
     """
 
-    __slots__ = ("_estimates", "_given", "_input", "_plan", "_prices", "extra")
+    __slots__ = ("_dollars", "_estimates", "_given", "_input", "_plan", "_prices", "extra")
 
-    def __init__(self, prices: Prices, plan: Plan | None) -> None:
+    def __init__(self, prices: Prices, plan: Plan | None, *, dollars: bool = True) -> None:
         self._prices = prices
+        self._dollars = dollars
         self._plan = plan
         self._given: Mapping[str, Any] | None = None
         self._input: int | None = None
@@ -58,9 +60,18 @@ class Forecast:
         step: Tier | Canned | None = None if plan is None else plan.tiers[tier]
         cap = output_cap(given or {}, step.max_output if isinstance(step, Tier) else None)
         prices = self._prices
-        made = worst_case(self._input, cap, prices.price(model), prices.assumed)
+        price = prices.price(model) if self._dollars else prices.known(model)
+        made = worst_case(self._input, cap, price, prices.assumed)
         self._estimates[tier, model] = made
         return made
+
+    def waits(self, tier: int, model: str | None) -> bool:
+        """Whether `ahead` would have to wait for the table of prices."""
+        if not self._dollars:
+            return False
+        waits, plan = self._prices.waits, self._plan
+        later = () if plan is None or not plan.named else plan.tiers[tier + 1 :]
+        return waits(model) or any(waits(step.model) for step in later if isinstance(step, Tier))
 
     def ahead(self, tier: int, model: str | None) -> list[Estimate]:
         """What an attempt may use, and then what every tier that may still run may use."""

@@ -106,6 +106,15 @@ class Prices:
             return None if model is None else self._overrides.get(model)
         return self.price(model)
 
+    def waits(self, model: str | None) -> bool:
+        """Whether `price` would have to wait for the table."""
+        return (
+            self._table is None
+            and self._missing is None
+            and model is not None
+            and model not in self._overrides
+        )
+
     def estimate(
         self, arguments: Mapping[str, Any], tier: Tier | None, model: str | None
     ) -> Estimate:
@@ -128,7 +137,7 @@ class Prices:
         # Read once: another thread may put a new dict in its place.
         found = self._found
         if self._table is None and self._missing is None:
-            self._load()
+            self.load()
         table = self._table
         price = None if table is None else table.price(model, self._clock())
         if len(found) >= _CACHED_MODELS + len(self._overrides):
@@ -147,10 +156,11 @@ class Prices:
     def _start(self) -> None:
         # Two at once do no harm: the table is loaded under a lock, and the second finds it there.
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._load, name="firedoor-prices", daemon=True)
+            self._thread = threading.Thread(target=self.load, name="firedoor-prices", daemon=True)
             self._thread.start()
 
-    def _load(self) -> None:
+    def load(self) -> None:
+        """Read the table, or find out why there is none; blocks until that is done."""
         try:
             table = load(self._clock())
         except ImportError:

@@ -11,6 +11,7 @@ while the store is away, a part of this process's share, or nothing that was che
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,8 @@ class Purse:
         self._budgets = budgets
         self._call = call
         self._rules = tuple(rules)
-        self._forecast = Forecast(budgets.prices, call.route.plan)
+        route = call.route
+        self._forecast = Forecast(budgets.prices, route.plan, dollars=route.dollars)
         self._own: Tally | None = None  # the request's counters
         self._bound = False
         self._hold = call.record.id
@@ -100,7 +102,9 @@ class Purse:
 
     @property
     def may_wait(self) -> bool:
-        """Whether a store has to be asked that does not answer at once."""
+        """Whether something has to be asked that does not answer at once: a store, the prices."""
+        if self._forecast.waits(0, self._call.model):
+            return True
         return self._budgets.accounts.shared and not all(rule.local for rule in self._rules)
 
     # Before an attempt ---------------------------------------------------------------------
@@ -133,6 +137,8 @@ class Purse:
 
     async def areserve(self, attempt: Attempt) -> BudgetExceeded | None:
         """As `reserve`; never blocks the event loop."""
+        if self._forecast.waits(attempt.tier, attempt.model):
+            await asyncio.get_running_loop().run_in_executor(None, self._budgets.prices.load)
         if self._budgets.accounts.tally is not None:
             return self.reserve(attempt)
         for _ in range(2):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from firedoor.config import Tier
-from firedoor.core.spending import Rule
+from firedoor.core.spending import Rule, Unit
 from firedoor.errors import ConfigurationError
 from firedoor.records import Decision
 from firedoor.shell.plan import Plan
@@ -36,6 +36,7 @@ class Route:
         "clean_alias",
         "clean_names",
         "depth",
+        "dollars",
         "id",
         "kind",
         "max_calls",
@@ -97,6 +98,7 @@ class Route:
         self.plan = plan
         self.screens = screens
         self.rules = rules
+        self.dollars = any(rule.unit is Unit.USD for rule in rules)
         self.max_calls = max_calls
         self.streams = False  # has returned one
         self._lone: tuple[str, Plan] | None = None
