@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,18 @@ def test_an_example_does_what_it_says(name):
     for line in SAYS[name]:
         assert line in out
     assert "ana@example.com" not in out
+
+
+@pytest.mark.parametrize(
+    ("page", "name"), [("containment", "containment"), ("actions", "incident_loop")]
+)
+def test_a_page_shows_what_its_example_prints(page, name):
+    text = (EXAMPLES.parent / f"docs/{page}.md").read_text()
+    assert f"../examples/{name}.py" in text
+    shown = re.search(r"^It prints:\n\n```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+    pattern = re.escape(re.sub(r"sw-[0-9a-f]{8}", "sw-#", shown))
+    pattern = pattern.replace(re.escape("  …\n"), "(?:  .*\n)*").replace(r"\#", "[0-9a-f]{8}")
+    assert re.fullmatch(pattern, re.sub(r" +$", "", run(name), flags=re.MULTILINE))
 
 
 def test_the_wiring_example_nests_the_call_in_the_applications_own_span():
