@@ -1,14 +1,17 @@
 """`firedoor switch` as somebody on call types it at three in the morning."""
 
 import json
+import os
 import shlex
 
 import pytest
 from typer.testing import CliRunner
 
+import firedoor as fd
 from firedoor.cli.app import app
 from firedoor.shell.switchboard import Switchboard
 from firedoor.stores import open_store
+from support.waiting import until
 
 
 @pytest.fixture
@@ -196,6 +199,17 @@ def test_what_others_wrote_cannot_steer_the_terminal(board):
     for command in ("switch list", "switch history", "status"):
         shown = firedoor(command)
         assert not {"\x1b", "\x07", "\r"} & set(shown)
+
+
+def test_it_says_whom_a_switch_reaches(state):
+    """A state that is not the application's takes a switch too, and nothing changes."""
+    said = firedoor("switch disable tool:refund --reason r")
+    assert "nobody" in said
+    assert "Is it the application's?" in said
+    with fd.Firedoor("support-copilot", state=state):
+        until(lambda: "1 process of support-copilot" in firedoor("switch disable tool:x -r r"))
+        told = json.loads(firedoor("switch disable tool:y -r r --json"))
+        assert [name.endswith(f":{os.getpid()}") for name in told["processes"]] == [True]
 
 
 def test_memory_is_refused_with_the_reason(monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +13,7 @@ from firedoor.cli.board import AsJson, State, clean, screen
 from firedoor.core.board import Entry
 from firedoor.core.switches import InFlight, Kind, Switch
 from firedoor.errors import ConfigurationError
+from firedoor.shell.presence import Process, processes
 from firedoor.shell.switchboard import Switchboard
 
 __all__ = ["app"]
@@ -372,15 +373,37 @@ def _same_place(one: Switch, other: Switch) -> bool:
 
 
 def _set(state: str | None, as_json: bool, act: Callable[[Switchboard], Switch]) -> None:
-    with boards.opened(state) as board:
+    with boards.connected(state) as (store, board):
         before = board.active()
         switch = act(board)
         command = boards.undo(switch, state)
+        heard = processes(store)
         if as_json:
-            boards.show_json({"switch": boards.switch_data(switch), "undo": command})
+            boards.show_json(
+                {
+                    "switch": boards.switch_data(switch),
+                    "undo": command,
+                    "processes": [one.name for one in heard],
+                }
+            )
         else:
             _confirm(switch, before, board.active())
+            _show_reach(heard)
             screen().print(f"  undo     {command}")
+
+
+def _show_reach(heard: Sequence[Process]) -> None:
+    """Who follows it. A state that nobody uses takes a switch as well, and nothing changes."""
+    out = screen()
+    if heard:
+        many = f"{len(heard)} processes" if len(heard) > 1 else "1 process"
+        services = ", ".join(sorted({one.service for one in heard}))
+        out.print(clean(f"  reaches  {many} of {services}"))
+    else:
+        out.print(
+            "  reaches  nobody: no process is heard of with this state. Is it the application's?",
+            style="red",
+        )
 
 
 def _confirm(switch: Switch, before: tuple[Switch, ...], active: tuple[Switch, ...]) -> None:
