@@ -265,6 +265,7 @@ class Firedoor:
                 raise ConfigurationError(
                     f"budgets={budget!r}: use fd.Budget(usd=50, per='day') and the like"
                 )
+            self._check_scope(budget)
         runtime = self._runtime
         if runtime.budgets is None:
             runtime.budgets = Budgets(
@@ -279,6 +280,17 @@ class Firedoor:
             )
             runtime.recorder.prices(_age(runtime.prices))
         return runtime.budgets.declare(budgets, owner)
+
+    def _check_scope(self, budget: Budget) -> None:
+        """Users and tenants are counted by their tokens: with a key for each process, apart."""
+        shared = self._store is not None and self._store.shared
+        if budget.scope in {"tenant", "user"} and shared and not self._runtime.redactor.keyed:
+            raise ConfigurationError(
+                f"fd.Budget(scope={budget.scope!r}) in a state that is shared, with a redactor that "
+                f"made a key of its own: every process, and every start of one, would count its "
+                f"{budget.scope}s apart. Give all of them the same secret, 16 bytes or more: "
+                "fd.Firedoor(redactor=fd.Redactor(key=...))"
+            )
 
     def _unpaid(self, error: BaseException) -> None:
         """Something about budgets went wrong behind the calls' path."""

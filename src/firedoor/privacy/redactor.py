@@ -109,6 +109,10 @@ class Pattern:
 class Redactor:
     """Replaces what tells of a person or opens a door by a marker such as `<email:7f3a09c1>`.
 
+    Attributes:
+        kinds: What it looks for.
+        keyed: It was given a key, and did not make one of its own.
+
     Args:
         detectors: Kinds to look for (see `SECRET_KINDS`, `PERSONAL_KINDS`). None: all.
         key: Secret that markers are made with, 16 bytes or more. Processes that share it give the
@@ -141,6 +145,7 @@ class Redactor:
         if key is not None and len(key) < 16:
             raise ConfigurationError(f"Redactor(key=<{len(key)} bytes>): use 16 bytes or more")
         self.kinds: frozenset[str] = kinds
+        self.keyed = key is not None
         self._all = kinds == _KINDS
         self._extra = tuple(extra)
         self._key = blake2b(
