@@ -239,6 +239,19 @@ class TestConcurrency:
         assert process.exitcode == 0
         assert store.balances(["day"]) == (Balance(0, 15 if store.shared else 9),)
 
+    async def test_a_cancellation_is_never_lost(self, store):
+        """Whenever it comes: an answer that comes with it is thrown away."""
+        for n in range(240):
+            waiting = asyncio.ensure_future(store.areserve(f"h{n}", [line(amount=0)], 60))
+            for _ in range(n % 60):
+                await asyncio.sleep(0)
+            if waiting.done():
+                waiting.result()
+                continue
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+
     async def test_loop_is_not_blocked(self, tmp_path):
         """While another process writes for long, the event loop goes on."""
         opened = open_store(f"sqlite:///{tmp_path}/state.db")

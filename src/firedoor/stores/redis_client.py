@@ -142,10 +142,17 @@ class Client:
         try:
             client = await self._of_loop()
             execute = client.execute_command
+            task = asyncio.current_task()
+            wished = 0 if task is None else task.cancelling()
             try:
-                return await execute("EVALSHA", script.sha, len(keys), *keys, *args)
+                answer = await execute("EVALSHA", script.sha, len(keys), *keys, *args)
             except redis.exceptions.NoScriptError:
-                return await execute("EVAL", script.text, len(keys), *keys, *args)
+                answer = await execute("EVAL", script.text, len(keys), *keys, *args)
+            if task is not None and task.cancelling() > wished:
+                # The client waits by `asyncio.wait_for`, which in Python 3.11 loses a cancellation
+                # that comes together with the answer (https://github.com/python/cpython/issues/86296).
+                raise asyncio.CancelledError
+            return answer
         except FAILURES as error:
             raise self.away(error) from error
 
