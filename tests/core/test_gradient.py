@@ -5,11 +5,22 @@ import pytest
 from firedoor.core.gradient import BACKOFF, INITIAL, Gradient
 
 
+def observe(gradient, now, latency, running, *, dropped):
+    """A call ends."""
+    if dropped:
+        gradient.dropped = True
+    else:
+        gradient.samples += 1
+        gradient.total += latency
+    gradient.busiest = max(gradient.busiest, running)
+    gradient.end(now)
+
+
 def window(gradient, now, latency, running, *, dropped=False, calls=20):
     """One sampling window of calls; answers when it ended."""
     for n in range(calls):
-        gradient.observe(now + n / calls, latency, running, dropped=dropped and n == 3)
-    gradient.observe(now + 1.0, latency, running, dropped=False)
+        observe(gradient, now + n / calls, latency, running, dropped=dropped and n == 3)
+    observe(gradient, now + 1.0, latency, running, dropped=False)
     return now + 1.01
 
 
@@ -95,7 +106,7 @@ def test_it_does_not_grow_for_an_application_that_asks_for_less():
 def test_a_few_calls_are_not_a_verdict():
     gradient = Gradient(1, 100)
     for n in range(9):
-        gradient.observe(float(n), 0.2, 20, dropped=False)
+        observe(gradient, float(n), 0.2, 20, dropped=False)
     assert gradient.limit == INITIAL
 
 

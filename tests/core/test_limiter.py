@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from firedoor.config import Limiter
 from firedoor.core.limiter import ConcurrencyLimit, Ended, Shed, Ticket, TicketState
 from firedoor.errors import ConfigurationError
+from support.unbroken import Unbroken
 
 
 def make(**settings):
@@ -132,6 +133,22 @@ def test_what_says_nothing_of_the_load_moves_nothing():
     for n in range(100):
         limiter.release(ask(limiter, float(n)), n + 0.9, Ended.SILENT)
     assert (limiter.read().limit, limiter.read().latency) == (20, None)
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_no_thread_comes_in_while_the_guard_is_held_and_nobody_waits(adaptive):
+    """Else all who come by would queue for it, and go on queueing for each other."""
+    guard = Unbroken()
+    limiter = ConcurrencyLimit(Limiter(max_concurrent=2, adaptive=adaptive), guard)
+    limiter.release(ask(limiter), 1.0, Ended.SAMPLE)  # the first sampling window begins
+    guard.breaks.clear()
+    for ended in Ended:
+        ticket = ask(limiter, 1.1)
+        limiter.release(ticket, 1.2, ended)
+        limiter.release(ticket, 1.2, ended)
+    assert guard.breaks == []
+    ask(limiter), ask(limiter), ask(limiter)
+    assert guard.breaks != [], "who waits is waited for anyway"
 
 
 @pytest.mark.parametrize(

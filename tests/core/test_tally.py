@@ -1,15 +1,18 @@
 """Holds without a name grant, refuse and count as the plainest model does."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firedoor.core.budget import Line
+from firedoor.core.budget import Counter, Line
 from firedoor.core.tally import Tally
 from firedoor.stores import MemoryStore
 from firedoor.testing import FakeClock
 from support.reference import Reference
+from support.unbroken import Unbroken, hurried
 
 KEYS = ["x", "y", "z"]
 
@@ -76,6 +79,39 @@ def test_same_as_the_reference(steps):
 
 def line(key, amount=10, expires=4e9):
     return Line(key, 100, amount, 0, expires)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_no_thread_comes_in_while_the_guard_is_held(count):
+    """Else all who come by would queue for it, and go on queueing for each other."""
+    guard = Unbroken()
+    tally = Tally({key: Counter() for key in KEYS}, None, guard)
+    lines = tuple(line(key) for key in KEYS[:count])
+    assert tally.take(lines) == ((0, 10),) * count
+    assert tally.take(lines, [5] * count) == ((0, 15),) * count
+    assert tally.take(tuple(line(key, 99) for key in KEYS[:count])) == 0
+    assert tally.give(lines, [4] * count) == ((4, 5),) * count
+    assert guard.held == 3 + count
+    assert guard.breaks == []
+    tally.totals(lines)  # which nobody waits for
+    assert guard.breaks != []
+
+
+def test_threads_take_all_or_none():
+    """As many are granted as fit, and nothing is left of those that were refused, or came first."""
+    tally = Tally({}, None, threading.Lock())
+    wide, narrow = line("wide", 1)._replace(limit=8_000), line("narrow", 1)._replace(limit=3_000)
+
+    def granted(number):
+        lines = (wide, narrow) if number % 2 else (narrow, wide)
+        return [lines for _ in range(1_000) if not isinstance(tally.take(lines), int)]
+
+    with hurried(), ThreadPoolExecutor(8) as pool:
+        taken = [lines for some in pool.map(granted, range(8)) for lines in some]
+        assert len(taken) == 3_000
+        assert tally.totals([wide, narrow]) == ((0, 3_000),) * 2
+        list(pool.map(lambda lines: tally.give(lines, (1, 1)), taken))
+    assert tally.totals([wide, narrow]) == ((3_000, 0),) * 2
 
 
 def test_counters_are_the_stores_and_end_with_their_window():

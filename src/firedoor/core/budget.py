@@ -92,10 +92,14 @@ class Line(NamedTuple):
 
     def fits(self, settled: int, held: int, already: int = 0) -> bool:
         """Whether it may be held, where the hold has `already` that much of what is held."""
-        if not self.enforce or self.amount <= already:
-            return True
-        left = self.limit - settled - held
-        return self.amount - already <= left if self.strict else left > 0
+        return settled + held <= self.brink(already)
+
+    def brink(self, already: int = 0) -> float:
+        """What may be settled and held before it at the most; `already` as for `fits`."""
+        grows = self.amount - already
+        if not self.enforce or grows <= 0:
+            return math.inf
+        return self.limit - grows if self.strict else self.limit - 1
 
 
 class Balance(NamedTuple):

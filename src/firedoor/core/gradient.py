@@ -50,22 +50,31 @@ WARM_UP = 10
 class Gradient:
     """The limit of one target, between `minimum` and `maximum`.
 
+    Whoever sees a call end adds to the sampling window what it says, and lets the window end once
+    it is time. (These are attributes since a method call is more than `firedoor.core.limiter` can
+    afford at each end.)
+
     Attributes:
         limit: Calls at once, now.
+        ends: Monotonic seconds from which on `end` is to be called.
+        samples: How many calls told their latency.
+        total: Their latencies' sum, seconds.
+        busiest: Most calls at once when one ended, itself included.
+        dropped: The target was overloaded: it refused a call for that, or timed out.
     """
 
     __slots__ = (
-        "_busiest",
-        "_dropped",
-        "_ends",
         "_estimate",
         "_long",
         "_maximum",
         "_minimum",
-        "_samples",
-        "_sum",
         "_windows",
+        "busiest",
+        "dropped",
+        "ends",
         "limit",
+        "samples",
+        "total",
     )
 
     def __init__(self, minimum: int, maximum: int) -> None:
@@ -75,49 +84,33 @@ class Gradient:
         self.limit = int(self._estimate)
         self._long = 0.0
         self._windows = 0
-        self._ends = -math.inf
-        self._samples = 0
-        self._sum = 0.0
-        self._busiest = 0
-        self._dropped = False
+        self.ends = -math.inf
+        self._clear()
 
-    def observe(self, now: float, latency: float, running: int, *, dropped: bool) -> int:
-        """Take in one call that ended; answers the limit.
+    def _clear(self) -> None:
+        self.samples = 0
+        self.total = 0.0
+        self.busiest = 0
+        self.dropped = False
 
-        Args:
-            now: Monotonic seconds.
-            latency: Seconds it took; not looked at if `dropped`.
-            running: Calls at once when it ended, itself included.
-            dropped: The target was overloaded.
-        """
-        if self._ends == -math.inf:
-            self._ends = now + WINDOW
-        self._busiest = max(self._busiest, running)
-        if dropped:
-            self._dropped = True
-        else:
-            self._samples += 1
-            self._sum += latency
-        if now >= self._ends and (self._dropped or self._samples >= MIN_SAMPLES):
+    def end(self, now: float) -> int:
+        """End the sampling window if it says enough; answers the limit."""
+        if self.ends == -math.inf:
+            self.ends = now + WINDOW  # it began with the first call that ended
+        elif now >= self.ends and (self.dropped or self.samples >= MIN_SAMPLES):
             self._adapt()
-            self._begin(now + WINDOW)
+            self.ends = now + WINDOW
+            self._clear()
         return self.limit
-
-    def _begin(self, ends: float) -> None:
-        self._ends = ends
-        self._samples = 0
-        self._sum = 0.0
-        self._busiest = 0
-        self._dropped = False
 
     def _adapt(self) -> None:
         estimate = self._estimate
-        if self._dropped:
+        if self.dropped:
             estimate *= BACKOFF
         else:
-            short = self._sum / self._samples
+            short = self.total / self.samples
             self._learn(short)
-            if self._busiest < estimate / 2:
+            if self.busiest < estimate / 2:
                 return  # the application asks for less than it may: that says nothing of the limit
             gradient = 1.0
             if short > 0:

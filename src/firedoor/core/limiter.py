@@ -8,8 +8,11 @@
                      └──▶ LEFT     (cancelled)
 ```
 
-Pure: no clock, lock or waiting. A waiting ticket is the adaptor's to wait on; every answer lists
-the tickets whose fate it decided, and the adaptor wakes exactly those.
+Pure but for the guard, which is whatever keeps others out meanwhile: a lock. No clock and no waiting:
+a waiting ticket is the adaptor's to wait on; every answer lists the tickets whose fate it decided,
+and the adaptor wakes exactly those.
+
+Where nobody waits, nothing is called while the guard is held (see `firedoor.core.tally`).
 
 Rules, held by tests/core/test_limiter.py:
 
@@ -27,6 +30,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -60,6 +65,11 @@ class Ended(StrEnum):
     """The target was overloaded: it timed out, or was refused for its rate."""
     SILENT = "silent"
     """Nothing: cancelled, or somebody else's fault."""
+
+
+# Looked up once: finding an enumeration's member runs Python.
+_ADMITTED, _RELEASED = TicketState.ADMITTED, TicketState.RELEASED
+_SAMPLE, _DROPPED, _SILENT = Ended
 
 
 # Not frozen: its state changes, and one is made for every call.
@@ -111,13 +121,22 @@ class Load:
     latency: float | None
 
 
+_UNGUARDED = nullcontext()
+
+
 class ConcurrencyLimit:
-    """The limiter of one target."""
+    """The limiter of one target.
+
+    Args:
+        config: How many, who first, and how long to wait.
+        guard: Held while it reads and changes itself.
+    """
 
     __slots__ = (
         "_admitted",
         "_config",
         "_gradient",
+        "_guard",
         "_latency",
         "_limit",
         "_queue",
@@ -128,8 +147,9 @@ class ConcurrencyLimit:
         "_waiting",
     )
 
-    def __init__(self, config: Limiter) -> None:
+    def __init__(self, config: Limiter, guard: AbstractContextManager[object] = _UNGUARDED) -> None:
         self._config = config
+        self._guard = guard
         self._ranks: dict[str | None, int] = {
             journey: rank for rank, journey in enumerate(config.priority)
         }
@@ -151,7 +171,12 @@ class ConcurrencyLimit:
         self._shed = 0
 
     def acquire(
-        self, now: float, *, journey: str | None = None, deadline: float | None = None
+        self,
+        now: float,
+        *,
+        journey: str | None = None,
+        deadline: float | None = None,
+        waiter: Callable[[], object] | None = None,
     ) -> tuple[Ticket | Shed, list[Ticket]]:
         """A ticket, admitted or waiting, or the refusal; and the tickets that were shed for it.
 
@@ -159,36 +184,53 @@ class ConcurrencyLimit:
             now: Monotonic seconds.
             journey: Whose call it is; ranks by `Limiter.priority`.
             deadline: On the same clock; None where nothing binds.
+            waiter: Makes the `waiter` of a ticket that waits, before anybody can decide on it.
         """
-        if self._running < self._limit and not self._waiting:
-            if deadline is not None and deadline <= now:
-                self._shed += 1
-                return Shed("too_late", None), []
-            self._running += 1
-            self._admitted += 1
-            return Ticket(TicketState.ADMITTED, 0, math.inf, now), []
-        return self._enqueue(now, self._ranks.get(journey, len(self._ranks)), deadline)
+        ticket = Ticket(_ADMITTED, 0, math.inf, now)
+        with self._guard:
+            if (
+                self._running < self._limit
+                and not self._waiting
+                and (deadline is None or deadline > now)
+            ):
+                self._running += 1
+                self._admitted += 1
+                return ticket, []
+            answer, shed = self._enqueue(now, journey, deadline)
+            if waiter is not None and isinstance(answer, Ticket):
+                answer.waiter = waiter()
+            return answer, shed
 
     def release(self, ticket: Ticket, now: float, ended: Ended) -> list[Ticket]:
         """The call of an admitted ticket is over; answers who comes in for it.
 
         Releasing twice is releasing once.
         """
-        if ticket.state is not TicketState.ADMITTED:
-            return []
-        ticket.state = TicketState.RELEASED
-        running = self._running
-        self._running -= 1
-        if ended is not Ended.SILENT:
-            latency = max(0.0, now - ticket.began)
-            if ended is Ended.SAMPLE:
+        latency = max(0.0, now - ticket.began)
+        decided: list[Ticket] = []
+        with self._guard:
+            if ticket.state is not _ADMITTED:
+                return decided
+            ticket.state = _RELEASED
+            running = self._running
+            self._running = running - 1
+            if ended is _SAMPLE:
                 mean = self._latency
                 self._latency = latency if mean is None else mean + _SMOOTHING * (latency - mean)
-            if self._gradient is not None:
-                self._limit = self._gradient.observe(
-                    now, latency, running, dropped=ended is Ended.DROPPED
-                )
-        return self._admit(now) if self._waiting else []
+            gradient = self._gradient
+            if gradient is not None and ended is not _SILENT:
+                if ended is _DROPPED:
+                    gradient.dropped = True
+                else:
+                    gradient.samples += 1
+                    gradient.total += latency
+                if running > gradient.busiest:  # noqa: PLR1730 - max() is a call
+                    gradient.busiest = running
+                if now >= gradient.ends:
+                    self._limit = gradient.end(now)
+            if self._waiting:
+                decided = self._admit(now)
+        return decided
 
     def leave(self, ticket: Ticket, now: float) -> list[Ticket]:
         """Nobody waits on `ticket` any more; answers who comes in.
@@ -196,33 +238,40 @@ class ConcurrencyLimit:
         If it had been admitted meanwhile, its place goes to the next: no slot is lost to a
         cancellation that crosses an admission.
         """
-        if ticket.state is TicketState.ADMITTED:
-            return self.release(ticket, now, Ended.SILENT)
-        if ticket.state is TicketState.WAITING:
-            self._take_out(ticket, TicketState.LEFT)
-        return []
+        with self._guard:
+            if ticket.state is TicketState.WAITING:
+                self._take_out(ticket, TicketState.LEFT)
+        return self.release(ticket, now, _SILENT)
 
     def expire(self, ticket: Ticket) -> Shed | None:
         """Why a ticket was not admitted, ending its wait if it still waits; None if it was."""
-        if ticket.state is TicketState.ADMITTED:
-            return None
-        if ticket.state is TicketState.WAITING:
-            self._take_out(ticket, TicketState.EXPIRED)
-            self._shed += 1
-        outranked = ticket.state is TicketState.SHED
-        return Shed("outranked" if outranked else "expired", self._next_slot())
+        with self._guard:
+            if ticket.state is _ADMITTED:
+                return None
+            if ticket.state is TicketState.WAITING:
+                self._take_out(ticket, TicketState.EXPIRED)
+                self._shed += 1
+            outranked = ticket.state is TicketState.SHED
+            return Shed("outranked" if outranked else "expired", self._next_slot())
 
     def read(self) -> Load:
         """The limiter at a glance."""
-        return Load(
-            self._limit, self._running, self._waiting, self._admitted, self._shed, self._latency
-        )
+        with self._guard:
+            return Load(
+                self._limit,
+                self._running,
+                self._waiting,
+                self._admitted,
+                self._shed,
+                self._latency,
+            )
 
     # The machine ---------------------------------------------------------------------------
 
     def _enqueue(
-        self, now: float, rank: int, deadline: float | None
+        self, now: float, journey: str | None, deadline: float | None
     ) -> tuple[Ticket | Shed, list[Ticket]]:
+        rank = self._ranks.get(journey, len(self._ranks))
         expires = now + self._config.max_wait
         if deadline is not None:
             expires = min(expires, deadline)

@@ -6,12 +6,19 @@ it was, and gives it back once. What is left is two additions, at less than twic
 lock around them. The rules of a grant are those of `firedoor.core.budget.Line.fits`.
 
 Pure but for the guard, which is whatever keeps others out meanwhile: a lock.
+
+While the guard is held nothing is called and nothing loops in Python, since the interpreter passes
+on to another thread after a call or a jump back only. If it did with the lock held, all who came by
+would queue for the lock, each of them be given it before it may run, and go on queueing for each other
+long after: with eight threads, at up to eight times the price. What has to loop, loops in C.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from itertools import repeat
+from operator import add, attrgetter, gt
 from typing import Any
 
 from firedoor.core.budget import Counter, Line
@@ -20,6 +27,9 @@ __all__ = ["Tally", "Totals"]
 
 Totals = tuple[tuple[int, int], ...]
 """Settled and held of each line's counter. Plain tuples: a call makes two of these."""
+
+
+_settled, _held, _both = attrgetter("settled"), attrgetter("held"), attrgetter("settled", "held")
 
 
 class Tally:
@@ -75,41 +85,48 @@ class Tally:
         return self._take(lines, had or (0,) * len(lines))
 
     def _take(self, lines: Sequence[Line], had: Sequence[int]) -> Totals | int:
-        with self._guard:
-            counters = [
-                self._counters.get(line.key) or self._opening(line.key, line.expires)
-                for line in lines
-            ]
-            for index, (line, counter) in enumerate(zip(lines, counters, strict=True)):
-                if not line.fits(counter.settled, counter.held, had[index]):
-                    return index
-            for line, counter, before in zip(lines, counters, had, strict=True):
-                counter.held += line.amount - before
-            return tuple((counter.settled, counter.held) for counter in counters)
+        keys, brinks, grow = [], [], []
+        for line, before in zip(lines, had, strict=True):
+            keys.append(line.key)
+            brinks.append(line.brink(before))
+            grow.append(line.amount - before)
+        while True:
+            # Nothing of this is done before it is unpacked, and then without a break.
+            counters: list[Counter] = []
+            found = map(self._counters.__getitem__, keys)
+            beyond = map(gt, map(add, map(_settled, counters), map(_held, counters)), brinks)
+            taken = map(setattr, counters, repeat("held"), map(add, map(_held, counters), grow))
+            totals = map(_both, counters)
+            try:
+                with self._guard:
+                    counters += found
+                    refused = [*beyond]
+                    if True not in refused:
+                        _ = [*taken]
+                        return (*totals,)
+                return refused.index(True)
+            except KeyError:
+                with self._guard:
+                    for line in lines:
+                        if line.key not in self._counters:
+                            self._opening(line.key, line.expires)
 
     def give(self, lines: Sequence[Line], spent: Sequence[int]) -> Totals:
         """Turn what is held, the lines' amounts, into what was spent; the totals afterwards."""
         if len(lines) == 1:
-            key, _, amount, _, expires, _, _ = lines[0]
-            more = spent[0]
-            with self._guard:
-                # No call in here: the interpreter may pass on to another thread after one, and
-                # all of them would wait for a lock whose owner does not run.
-                try:
-                    counter = self._counters[key]
-                except KeyError:  # forgotten while nothing was held of it
-                    counter = self._opening(key, expires)
-                counter.settled = settled = counter.settled + more
-                counter.held = held = counter.held - amount
-                return ((settled, held),)
-        totals = []
+            return (self._give(lines[0], spent[0]),)
+        return tuple(map(self._give, lines, spent))
+
+    def _give(self, line: Line, more: int) -> tuple[int, int]:
+        key, _, amount, _, expires, _, _ = line
         with self._guard:
-            for line, more in zip(lines, spent, strict=True):
-                counter = self._counters.get(line.key) or self._opening(line.key, line.expires)
-                counter.settled += more
-                counter.held -= line.amount
-                totals.append((counter.settled, counter.held))
-        return tuple(totals)
+            try:
+                counter = self._counters[key]
+            except KeyError:  # forgotten while nothing was held of it
+                counter = self._opening(key, expires)
+            counter.settled = settled = counter.settled + more
+            counter.held = held = counter.held - amount
+        return settled, held
 
     def totals(self, lines: Sequence[Line]) -> Totals:
         """Settled and held as they are now."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from firedoor.clock import Clock
 from firedoor.config import Limiter
-from firedoor.core.limiter import ConcurrencyLimit, Ended, Load, Shed, Ticket, TicketState
+from firedoor.core.limiter import ConcurrencyLimit, Ended, Load, Shed, Ticket
 from firedoor.errors import Saturated
 from firedoor.shell.targets import Targets
 from firedoor.shell.waiting import within
@@ -70,15 +70,14 @@ class LiveLimiter:
         config: What it was made with.
     """
 
-    __slots__ = ("_clock", "_limit", "_lock", "config", "model", "route")
+    __slots__ = ("_clock", "_limit", "config", "model", "route")
 
     def __init__(self, route: str, model: str, config: Limiter, clock: Clock) -> None:
         self.route = route
         self.model = model
         self.config = config
         self._clock = clock
-        self._limit = ConcurrencyLimit(config)
-        self._lock = threading.Lock()
+        self._limit = ConcurrencyLimit(config, threading.Lock())
 
     def acquire(
         self, now: float, *, journey: str | None = None, deadline: float | None = None
@@ -118,15 +117,13 @@ class LiveLimiter:
 
     def release(self, ticket: Ticket, now: float, ended: Ended = Ended.SAMPLE) -> None:
         """The call is over: let the next one in. Releasing twice is releasing once."""
-        with self._lock:
-            decided = self._limit.release(ticket, now, ended)
+        decided = self._limit.release(ticket, now, ended)
         if decided:
             self._wake(decided)
 
     def read(self) -> Load:
         """The limiter at a glance."""
-        with self._lock:
-            return self._limit.read()
+        return self._limit.read()
 
     def denied(self, shed: Shed) -> Saturated:
         """The exception that tells a caller of `shed`."""
@@ -153,24 +150,17 @@ class LiveLimiter:
         journey: str | None,
         deadline: float | None,
     ) -> Ticket | Shed:
-        with self._lock:
-            answer, shed = self._limit.acquire(now, journey=journey, deadline=deadline)
-            if isinstance(answer, Ticket) and answer.state is TicketState.WAITING:
-                # Under the lock: the moment it is dropped, somebody may decide on the ticket.
-                answer.waiter = waiter()
+        answer, shed = self._limit.acquire(now, journey=journey, deadline=deadline, waiter=waiter)
         if shed:
             self._wake(shed)
         return answer
 
     def _end(self, ticket: Ticket) -> Ticket | Shed:
-        with self._lock:
-            shed = self._limit.expire(ticket)
+        shed = self._limit.expire(ticket)
         return ticket if shed is None else shed
 
     def _leave(self, ticket: Ticket) -> None:
-        with self._lock:
-            decided = self._limit.leave(ticket, self._clock.now())
-        self._wake(decided)
+        self._wake(self._limit.leave(ticket, self._clock.now()))
 
     def _wake(self, decided: list[Ticket]) -> None:
         while decided:
@@ -178,9 +168,8 @@ class LiveLimiter:
             decided = []
             if gone:
                 now = self._clock.now()
-                with self._lock:
-                    for ticket in gone:
-                        decided += self._limit.leave(ticket, now)
+                for ticket in gone:
+                    decided += self._limit.leave(ticket, now)
 
 
 class Limiters(Targets[Limiter, LiveLimiter]):

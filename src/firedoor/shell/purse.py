@@ -218,12 +218,13 @@ class Purse:
         self._cap()
         if any(rule.local for rule in self._rules):
             lock = self._budgets.lock
-            with lock:
-                self._own = None if outermost is None else outermost.purse
-                if self._own is None:
-                    self._own = Tally({}, None, lock)
-                    if outermost is not None:
-                        outermost.purse = self._own
+            own: Tally | None = Tally({}, None, lock)
+            if outermost is not None:
+                with lock:
+                    if outermost.purse is None:
+                        outermost.purse = own
+                    own = outermost.purse
+            self._own = own
         self._bound = True
 
     def _cap(self) -> None:
