@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import multiprocessing
+import os
 import pathlib
 import signal
 import subprocess
@@ -180,3 +182,38 @@ class TestAKilledProcess:
             process.kill()
             process.wait()
             process.stdout.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("made", ["in the child", "in the parent"])
+def test_a_forked_worker_tells_what_it_spent_as_it_ends(state, made):
+    """One of `multiprocessing` ends without the handlers of `atexit`."""
+
+    def make():
+        door = fd.Firedoor("fleet", state=state, lease=60)
+        answer = door.llm("answer", model="m", budgets=[fd.Budget(tokens=100_000, name="fleet")])(
+            lambda *, model, max_tokens=500: {
+                "object": "chat.completion",
+                "model": model,
+                "choices": [{"finish_reason": "stop", "message": {"content": "hi"}}],
+                "usage": {"prompt_tokens": 10, "completion_tokens": 500},
+            }
+        )
+        return door, answer
+
+    door, answer = make()
+    answer()
+
+    def work():
+        (answer if made == "in the parent" else make()[1])()
+
+    workers = [multiprocessing.get_context("fork").Process(target=work) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    door.flush()
+    (counter,) = door.snapshot()["budgets"]["budgets"]["llm:answer/fleet"]["counters"].values()
+    door.close()
+    assert counter["settled"] == 4 * 510

@@ -14,7 +14,6 @@ seconds, and calls leave it alone until it has answered. Until then a budget may
 from __future__ import annotations
 
 import asyncio
-import atexit
 import math
 import os
 import threading
@@ -26,6 +25,7 @@ from firedoor.clock import Clock
 from firedoor.core.budget import Answer, Line
 from firedoor.core.tally import Tally
 from firedoor.errors import StoreError
+from firedoor.shell.leaving import at_exit
 from firedoor.shell.outbox import OnSettled, Outbox, Settling
 from firedoor.shell.scope import new_id
 from firedoor.shell.shares import Shares
@@ -263,7 +263,7 @@ class Accounts:
         except RuntimeError as error:  # the interpreter is on its way out
             self._on_fault(error)
             return None
-        atexit.register(_at_exit, weakref.ref(self))
+        at_exit(_at_exit, weakref.ref(self))
         return thread
 
     def work(self) -> bool:

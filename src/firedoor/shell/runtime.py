@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
+import os
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
@@ -16,6 +16,7 @@ from firedoor.privacy import Redactor
 from firedoor.records import Decision
 from firedoor.shell.breakers import Breakers
 from firedoor.shell.endings import Endings
+from firedoor.shell.leaving import at_exit
 from firedoor.shell.limiters import Limiters
 from firedoor.shell.pricing import Prices
 from firedoor.shell.prompts import Prompts
@@ -99,7 +100,7 @@ class Runtime:
         endings = Endings(redactor, clean=self.clean, on_fault=self.internal)
         self.ending = endings.of
         self.told = endings.told
-        self._armed = False
+        self._armed = 0
 
     def known(self, route: Route) -> None:
         """Remember a route by its id: actions work out their targets from what there is."""
@@ -159,11 +160,11 @@ class Runtime:
     def opened(self, watch: Watch | DeferredStream) -> None:
         """Remember a stream, so that one still open at interpreter exit is told of as well."""
         REAPER.arm()
-        if not self._armed:
-            self._armed = True
+        if self._armed != os.getpid():  # never, or in the process that this one was forked from
+            self._armed = os.getpid()
             # Registered at the first stream and not before: exit handlers run last in, first
             # out, and a tracer provider made after the door must still be alive when ours runs.
-            atexit.register(_close_all, weakref.ref(self))
+            at_exit(_close_all, weakref.ref(self))
         self.streams.add(watch)
 
     def collected(self, watch: Watch | DeferredStream | Attempts) -> None:
