@@ -4,6 +4,7 @@ import asyncio
 import threading
 from functools import partial
 
+import pydantic
 import pytest
 
 import firedoor as fd
@@ -290,6 +291,42 @@ class TestOutput:
         assert reply.choices[0].message.content.startswith("The key is <aws_access_key:")
         assert seen.decisions[0].outcome == "degraded"
         assert seen.decisions[0].usage.input_tokens == 12
+
+    @pytest.mark.parametrize("shape", ["chat", "responses", "messages"])
+    def test_what_a_library_parsed_of_it_is_not_left_beside_it(self, door, provider, shape):
+        """It was made of the text as it came."""
+
+        class Answer(pydantic.BaseModel):
+            key: str
+
+        ask = [{"role": "user", "content": "?"}]
+        openai, anthropic = provider.openai(), provider.anthropic()
+
+        @door.llm("answer", model="m", policies=[Secrets(on="output", action="redact")])
+        def answer(*, model):
+            if shape == "chat":
+                return openai.chat.completions.parse(
+                    model=model, messages=ask, response_format=Answer
+                )
+            if shape == "responses":
+                return openai.responses.parse(model=model, input="?", text_format=Answer)
+            return anthropic.messages.parse(
+                model=model, messages=ask, max_tokens=9, output_format=Answer
+            )
+
+        def read(reply):
+            if shape == "chat":
+                message = reply.choices[0].message
+                return message.content, message.parsed
+            if shape == "responses":
+                return reply.output_text, reply.output_parsed
+            return reply.content[0].text, reply.parsed_output
+
+        provider.script(Reply('{"key": "none"}'), Reply(f'{{"key": "{KEY}"}}'))
+        assert read(answer())[1] == Answer(key="none")
+        text, parsed = read(answer())
+        assert text.startswith('{"key": "<aws_access_key:')
+        assert parsed is None
 
     def test_is_blocked_and_was_paid_for(self, door, seen):
         answer = door.llm("answer", policies=[Secrets(on="output", action="block")])(

@@ -36,6 +36,9 @@ _MODEL_STRUCTURE = frozenset({
 })  # fmt: skip
 """Names of structure in which text is found further down; a string right there is no text."""
 
+_DERIVED = frozenset({"parsed", "parsed_arguments", "parsed_output"})
+"""Names under which their libraries keep what they made of a text: stale once that is changed."""
+
 _IDENTITY = frozenset({"id", "doc_id", "document_id", "chunk_id", "role", "type"})
 """Names in documents that say which one it is: a redactor that changed them would break citations."""
 
@@ -105,7 +108,14 @@ def _model_shape(value: Any, change: Change, depth: int) -> Any:
     def item(inner: Any) -> Any:
         return _model_shape(inner, change, depth + 1)
 
-    return _rebuilt(value, field, item, depth)
+    rebuilt = _rebuilt(value, field, item, depth)
+    return (
+        rebuilt if rebuilt is value else _rebuilt(rebuilt, _underived, lambda inner: inner, depth)
+    )
+
+
+def _underived(name: str, inner: Any) -> Any:
+    return None if name in _DERIVED else inner
 
 
 def _every_string(value: Any, change: Change, depth: int, spared: frozenset[str]) -> Any:
