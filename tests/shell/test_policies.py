@@ -810,6 +810,95 @@ class TestStreams:
         assert "".join(shown).count("<aws_access_key:") == 2
         assert seen.decisions[0].outcome == "degraded"
 
+    @pytest.mark.parametrize("shape", ["responses", "messages"])
+    def test_reasoning_that_is_told_is_filtered_too(self, door, provider, shape):
+        """As of a whole answer; whatever event repeats it."""
+        provider.script(Reply("Done.", thinking=f"The key is {KEY}"))
+        openai, anthropic = provider.openai(), provider.anthropic()
+
+        @door.llm("answer", model="m", policies=[Secrets(on="output", action="redact")])
+        def answer(*, model):
+            if shape == "responses":
+                return openai.responses.create(model=model, input="?", stream=True)
+            ask = [{"role": "user", "content": "?"}]
+            return anthropic.messages.create(model=model, messages=ask, max_tokens=9, stream=True)
+
+        events = list(answer())
+        told = [event.to_json() for event in events]
+        assert KEY not in "".join(told)
+        assert "<aws_access_key:" in "".join(told)
+        assert "".join(text_of(event) or "" for event in events) == "Done."
+
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.parametrize("shape", ["responses", "messages"])
+    def test_reasoning_need_not_be_of_the_answers_schema(self, door, provider, shape, stream):
+        """It comes before the answer, in words; a function is told which of the two it is given."""
+        said = Reply('{"a": 1}', thinking="Let me see")
+        provider.script(said, said, Reply("one", thinking='{"a": 1}'))
+        openai, anthropic = provider.openai(), provider.anthropic()
+        given = []
+
+        @door.policy(on="output")
+        def look(text: str, context) -> None:
+            given.append((text, context.reasoning))
+
+        @door.llm("answer", model="m", policies=[JsonSchema(dict[str, int], on="output"), look])
+        def answer(*, model):
+            if shape == "responses":
+                return openai.responses.create(model=model, input="?", stream=stream)
+            ask = [{"role": "user", "content": "?"}]
+            return anthropic.messages.create(model=model, messages=ask, max_tokens=9, stream=stream)
+
+        def read():
+            return list(answer()) if stream else answer()
+
+        read()
+        assert set(given) == {("Let me see", True), ('{"a": 1}', False)}
+        read()
+        with pytest.raises(fd.PolicyBlocked):
+            read()
+
+    def test_pieces_that_are_empty_are_no_texts(self, door):
+        @door.llm("answer", policies=[JsonSchema(dict[str, int], on="output")])
+        def answer():
+            yield from ["", '{"a"', "", ": 1}", ""]
+
+        assert "".join(answer()) == '{"a": 1}'
+
+    @pytest.mark.parametrize("place", ["reasoning_content", "second choice", "blocks", "start"])
+    def test_every_text_of_a_chunk_has_a_window_of_its_own(self, door, place):
+        """Whatever comes with it, and wherever it stands in its chunk."""
+        pieces = ["The key is " + KEY[:9], KEY[9:] + " ok ", "and that is all of it for now "]
+
+        def chunk(number, piece):
+            plain = {"index": 0, "delta": {"content": f"{number}. "}, "finish_reason": None}
+            if place == "reasoning_content":
+                plain["delta"]["reasoning_content"] = piece
+                return {"choices": [plain]}
+            if place == "second choice":
+                choices = [plain, {"index": 1, "delta": {"content": piece}}]
+                return {"choices": choices[::-1] if number % 2 else choices}
+            if place == "blocks":
+                block = {"type": "text", "text": piece, "index": 0}
+                return {"content": [block], "response_metadata": {}, "type": "AIMessageChunk"}
+            if number == 0:
+                opened = {"type": "text", "text": piece}
+                return {"type": "content_block_start", "index": 0, "content_block": opened}
+            delta = {"type": "text_delta", "text": piece}
+            return {"type": "content_block_delta", "index": 0, "delta": delta}
+
+        @door.llm("answer", policies=[Secrets(on="output", action="redact")])
+        def answer():
+            for number, piece in enumerate(pieces):
+                yield chunk(number, piece)
+
+        shown = str(list(answer()))
+        assert KEY[:9] not in shown
+        assert KEY[9:] not in shown
+        assert shown.count("<aws_access_key:") == 1
+        for number in range(3) if place in {"reasoning_content", "second choice"} else ():
+            assert shown.count(f"{number}. ") == 1
+
     def test_an_end_that_is_told_too_early_ends_no_text(self, door):
         """Some servers say `finish_reason` again and again."""
 

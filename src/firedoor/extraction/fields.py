@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["count", "field", "items", "number", "path", "text"]
+__all__ = ["count", "field", "items", "number", "path", "text", "texts_in"]
 
 
 def field(value: Any, name: str) -> Any:
@@ -35,6 +35,23 @@ def field(value: Any, name: str) -> Any:
         return getattr(value, name, None)
     except Exception:
         return None
+
+
+def texts_in(value: Any, names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The texts that `value` has under some of `names`, as `field` and `text` in one look."""
+    try:
+        if issubclass(type(value), dict):
+            held: dict[str, Any] = value
+        elif hasattr(type(value), "__pydantic_complete__"):
+            held, extra = value.__dict__, value.__pydantic_extra__
+            if extra:
+                held = {**extra, **held}
+        else:
+            held = {name: field(value, name) for name in names}
+        found = [(name, dict.get(held, name)) for name in names]
+        return [(name, said) for name, said in found if said and issubclass(type(said), str)]
+    except Exception:
+        return []
 
 
 def path(value: Any, *names: str) -> Any:

@@ -14,14 +14,27 @@ from enum import Enum
 from types import MemberDescriptorType
 from typing import Any, TypeAlias
 
-from firedoor.extraction.fields import count, field, items, path, text
+from firedoor.extraction.fields import count, field, items, path, text, texts_in
 
-__all__ = ["End", "Way", "end_of", "lane_of", "map_texts", "replace_text", "text_of", "way_to"]
+__all__ = [
+    "End",
+    "Way",
+    "end_of",
+    "is_reasoning",
+    "lane_of",
+    "map_texts",
+    "pieces_of",
+    "replace_text",
+    "text_of",
+    "way_to",
+]
 
 Way: TypeAlias = tuple[str | int, ...]
 """The fields and places that lead from a chunk to a text."""
 
-_TEXTS = frozenset({"content", "text", "refusal", "output_text", "snapshot", "delta"})
+_REASONING = ("reasoning_content", "reasoning", "thinking")
+_DELTA_TEXTS = ("content", "refusal", *_REASONING)
+_TEXTS = frozenset({"content", "text", "refusal", "output_text", "snapshot", "delta", *_REASONING})
 _WAYS = frozenset(
     {
         "choices",
@@ -36,15 +49,24 @@ _WAYS = frozenset(
         "snapshot",
         "chunk",
         "generations",
+        "summary",
     }
 )
-_LANE_ENDS = ("response.output_text.done", "response.refusal.done", "content_block_stop")
+_REASONING_EVENTS = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
+_LANE_ENDS = (
+    "response.output_text.done",
+    "response.refusal.done",
+    "response.reasoning_summary_text.done",
+    "response.reasoning_text.done",
+    "response.output_item.done",
+    "content_block_stop",
+)
 _ALL_END = ("response.completed", "response.incomplete", "message_delta", "message_stop")
 # Made by the library from the texts: stale, and still readable, once those are replaced.
 _DERIVED = ("parsed", "parsed_output")
 _FIELDS = tuple(sorted(_TEXTS | _WAYS))
 # Events whose `delta`, `snapshot` or `content` is not text a user reads.
-_NOT_TEXT = ("arguments", "input", "audio", "code", "logprobs", "tool_calls", "reasoning")
+_NOT_TEXT = ("arguments", "input", "audio", "code", "logprobs", "tool_calls")
 _DEEPEST = 50
 _PARTS = 1000
 
@@ -73,10 +95,11 @@ def lane_of(chunk: Any, way: Way | None = None) -> int:
         return 0
     way = way_to(chunk) if way is None else way
     if len(way) > 2 and type(way[1]) is int:
-        return count(field(field(chunk, "choices")[way[1]], "index")) or 0
-    output, part = count(field(chunk, "output_index")), count(field(chunk, "content_index"))
+        return count(field(field(chunk, str(way[0]))[way[1]], "index")) or 0
+    output = count(field(chunk, "output_index"))
     if output is not None:
-        return output * _PARTS + (part or 0)
+        parts = (count(field(chunk, name)) for name in ("content_index", "summary_index"))
+        return output * _PARTS + next((part for part in parts if part), 0)
     return count(field(chunk, "index")) or 0
 
 
@@ -102,6 +125,11 @@ def end_of(chunk: Any) -> End:
     told = (*items(field(chunk, "choices")), field(chunk, "response_metadata"))
     said = any(text(field(one, "finish_reason")) or text(field(one, "stop_reason")) for one in told)
     return End.SAID if said else End.NONE
+
+
+def is_reasoning(chunk: Any, way: Way) -> bool:
+    """Whether one of `pieces_of` is reasoning, and not the answer."""
+    return way[-1] in _REASONING or text(field(chunk, "type")) in _REASONING_EVENTS
 
 
 def replace_text(chunk: Any, replacement: str, way: Way | None = None) -> Any:
@@ -133,6 +161,36 @@ def way_to(chunk: Any) -> Way:
     return ()
 
 
+def pieces_of(chunk: Any) -> list[tuple[Way, str]]:
+    """Every text a chunk adds, and the way to it: in several choices or blocks, and told reasoning too."""
+    found: list[tuple[Way, str]] = []
+    for place, choice in enumerate(items(field(chunk, "choices"))):
+        delta = field(choice, "delta")
+        if delta is None:
+            found += [
+                (("choices", place, name), said) for name, said in texts_in(choice, ("text",))
+            ]
+        else:
+            said_in = texts_in(delta, _DELTA_TEXTS)
+            found += [(("choices", place, "delta", name), said) for name, said in said_in]
+    if found:
+        return found
+    if way := way_to(chunk):
+        return [(way, text_of(chunk, way) or "")]
+    kind = text(field(chunk, "type"))
+    if kind in _REASONING_EVENTS:
+        return [(("delta",), said) for _, said in texts_in(chunk, ("delta",))]
+    if kind in ("content_block_delta", "content_block_start"):
+        part = "delta" if kind == "content_block_delta" else "content_block"
+        thought = texts_in(field(chunk, part), ("thinking",))
+        return [((part, name), said) for name, said in thought]
+    if issubclass(type(field(chunk, "response_metadata")), dict):
+        for place, block in enumerate(items(field(chunk, "content"))):
+            said_in = texts_in(block, ("text", *_REASONING))
+            found += [(("content", place, name), said) for name, said in said_in]
+    return found
+
+
 def _with(value: Any, way: Way, replacement: str) -> Any:
     if not way:
         return replacement
@@ -144,18 +202,28 @@ def _with(value: Any, way: Way, replacement: str) -> Any:
     return _copy(value, {str(key): _with(field(value, str(key)), rest, replacement)})
 
 
-def map_texts(value: Any, change: Callable[[str], str]) -> Any:
+def map_texts(
+    value: Any, change: Callable[[str], str], *, reasoning: Callable[[str], str] | None = None
+) -> Any:
     """A copy of a chunk, event or whole response in which each text has passed through `change`.
+
+    What a model tells of its reasoning passes through `reasoning` instead, if that is given.
 
     The same object comes back where nothing changed. Values parsed from a changed text are set
     to None. Plain strings are texts. Only what an object holds is read, never what it computes.
     """
     if issubclass(type(value), str):
         return change(value)
-    return _mapped(value, change, {}, 0)
+    return _mapped(value, change, reasoning or change, {}, 0)
 
 
-def _mapped(value: Any, change: Callable[[str], str], seen: dict[int, Any], depth: int) -> Any:
+def _mapped(
+    value: Any,
+    change: Callable[[str], str],
+    reasoning: Callable[[str], str],
+    seen: dict[int, Any],
+    depth: int,
+) -> Any:
     if value is None or depth > _DEEPEST:
         return value
     # Each object is visited once, so rings end and shared parts stay cheap.
@@ -163,7 +231,7 @@ def _mapped(value: Any, change: Callable[[str], str], seen: dict[int, Any], dept
         return seen[id(value)]
     seen[id(value)] = value
     if issubclass(type(value), list | tuple):
-        changed = [_mapped(item, change, seen, depth + 1) for item in value]
+        changed = [_mapped(item, change, reasoning, seen, depth + 1) for item in value]
         if any(new is not old for new, old in zip(changed, value, strict=True)):
             seen[id(value)] = changed if issubclass(type(value), list) else tuple(changed)
         return seen[id(value)]
@@ -171,15 +239,18 @@ def _mapped(value: Any, change: Callable[[str], str], seen: dict[int, Any], dept
     kind = text(held("type"))
     if kind is not None and any(word in kind for word in _NOT_TEXT):
         return value
+    if kind is not None and "reasoning" in kind:
+        change = reasoning
     updates: dict[str, Any] = {}
     for name in _FIELDS:
         old = held(name)
         if issubclass(type(old), str):
-            new: Any = change(old) if old and name in _TEXTS else old
+            changed_by = reasoning if name in _REASONING else change
+            new: Any = changed_by(old) if old and name in _TEXTS else old
             if new == old:
                 continue
         elif old is not None and name in _WAYS:
-            new = _mapped(old, change, seen, depth + 1)
+            new = _mapped(old, change, reasoning, seen, depth + 1)
             if new is old:
                 continue
         else:

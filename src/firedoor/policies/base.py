@@ -103,12 +103,14 @@ class Context:
         strictness: How guarded the application is now.
         raw: The text as it came, before any policy changed it.
         request: What the caller of the chain passed along: the current request, or None.
+        reasoning: The text is a model's reasoning ahead of its answer, as far as it tells it.
     """
 
     stage: Stage
     strictness: Strictness
     raw: str
     request: Any = None
+    reasoning: bool = False
 
 
 @declarative

@@ -109,6 +109,8 @@ class Chain:
         stage: Stage | str,
         strictness: Strictness | str = Strictness.NORMAL,
         context: Any = None,
+        *,
+        reasoning: bool = False,
     ) -> Screening:
         """Run the stage's policies over one text. Does not raise, whatever a policy does.
 
@@ -119,11 +121,12 @@ class Chain:
             stage: Where it comes from.
             strictness: How guarded the application is now.
             context: Passed to policies as `Context.request`.
+            reasoning: Passed to policies as `Context.reasoning`.
         """
         plan = self.plan(stage, strictness)
         run = Run(text, overlapping=self._overlapping)
         if plan.steps:
-            about = Context(plan.stage, plan.strictness, text, context)
+            about = Context(plan.stage, plan.strictness, text, context, reasoning)
             for step in plan.steps:
                 if run.due(step):
                     run.take(step, self.ask(step, text if step.raw else run.text, about))
@@ -135,12 +138,14 @@ class Chain:
         stage: Stage | str,
         strictness: Strictness | str = Strictness.NORMAL,
         context: Any = None,
+        *,
+        reasoning: bool = False,
     ) -> Screening:
         """As `screen`, awaiting the async policies."""
         plan = self.plan(stage, strictness)
         run = Run(text, overlapping=self._overlapping)
         if plan.steps:
-            about = Context(plan.stage, plan.strictness, text, context)
+            about = Context(plan.stage, plan.strictness, text, context, reasoning)
             for step in plan.steps:
                 if run.due(step):
                     run.take(step, await self.aask(step, text if step.raw else run.text, about))
@@ -158,8 +163,9 @@ class Chain:
         The value itself is never changed. Stops at the first text that is blocked.
         """
         batch = Batch(self.plan(stage, strictness), value)
-        for text in batch.texts:
-            if not batch.add(self.screen(text, stage, strictness, context)):
+        for text, reasoning in batch.texts:
+            screening = self.screen(text, stage, strictness, context, reasoning=reasoning)
+            if not batch.add(screening):
                 break
         return batch.result()
 
@@ -172,8 +178,9 @@ class Chain:
     ) -> ContentScreening:
         """As `screen_content`, awaiting the async policies."""
         batch = Batch(self.plan(stage, strictness), value)
-        for text in batch.texts:
-            if not batch.add(await self.ascreen(text, stage, strictness, context)):
+        for text, reasoning in batch.texts:
+            screening = await self.ascreen(text, stage, strictness, context, reasoning=reasoning)
+            if not batch.add(screening):
                 break
         return batch.result()
 

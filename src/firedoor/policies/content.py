@@ -11,13 +11,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
 
 from firedoor.policies.base import Stage
 
-__all__ = ["rewrite", "texts"]
+__all__ = ["rewrite", "texts", "told"]
 
 Change = Callable[[str], str]
 
@@ -26,6 +27,9 @@ _MODEL_TEXT = frozenset({
     "reasoning", "reasoning_content", "refusal", "summary", "system", "text", "thinking", "partial_json",
 })  # fmt: skip
 """Names under which OpenAI's, Anthropic's and look-alike shapes keep text, or more structure."""
+
+_REASONING = frozenset({"reasoning", "reasoning_content", "summary", "thinking"})
+"""Those of them that are not the answer itself."""
 
 _MODEL_JSON = frozenset({"arguments"})
 """Names under which they keep a tool call's arguments, as JSON in a string."""
@@ -57,18 +61,33 @@ def texts(value: Any, stage: Stage | str = Stage.INPUT) -> Iterator[str]:
     Raises:
         ValueError: If the nesting is deeper than 64 levels, as in a structure that holds itself.
     """
-    found: list[str] = []
+    return iter([text for text, _ in told(value, stage)])
 
-    def note(text: str) -> str:
-        found.append(text)
+
+def told(value: Any, stage: Stage | str = Stage.INPUT) -> list[tuple[str, bool]]:
+    """As `texts`, each with whether it is a model's reasoning ahead of its answer.
+
+    Raises:
+        ValueError: If the nesting is deeper than 64 levels.
+    """
+    found: list[tuple[str, bool]] = []
+
+    def note(text: str, *, reasoning: bool = False) -> str:
+        found.append((text, reasoning))
         return text
 
-    rewrite(value, note, stage)
-    return iter(found)
+    rewrite(value, note, stage, reasoning=partial(note, reasoning=True))
+    return found
 
 
-def rewrite(value: Any, change: Change, stage: Stage | str = Stage.INPUT) -> Any:
-    """`value` with `change(text)` in the place of each text.
+def rewrite(
+    value: Any,
+    change: Change,
+    stage: Stage | str = Stage.INPUT,
+    *,
+    reasoning: Change | None = None,
+) -> Any:
+    """`value` with `change(text)` in the place of each text, `reasoning(text)` of told reasoning.
 
     The value itself is never changed. What holds no changed text is the very object it was; along
     the path of a change there are copies of the same types.
@@ -77,14 +96,16 @@ def rewrite(value: Any, change: Change, stage: Stage | str = Stage.INPUT) -> Any
         ValueError: If the nesting is deeper than 64 levels.
     """
     if stage in (Stage.INPUT, Stage.OUTPUT):
-        return _model_shape(value, change, 0)
+        return _model_shape(value, change, reasoning or change, 0)
     return _every_string(value, change, 0, _IDENTITY if stage == Stage.RETRIEVAL else frozenset())
 
 
-def _model_shape(value: Any, change: Change, depth: int) -> Any:
+def _model_shape(value: Any, change: Change, reasoning: Change, depth: int) -> Any:
     """A string, or a list of them, is text at this place; a mapping is looked up by name."""
     if isinstance(value, str):
         return change(value)
+    if not isinstance(value, list | tuple) and _type_of(value) == "reasoning":
+        change = reasoning
 
     # A plain-text document of Anthropic's: other types of source keep encoded bytes under `data`.
     has_data = isinstance(value, Mapping) and value.get("type") == "text"
@@ -96,22 +117,27 @@ def _model_shape(value: Any, change: Change, depth: int) -> Any:
             # A tool's input (Anthropic's `tool_use`) is a mapping with the application's names.
             if name == "input" and isinstance(inner, Mapping):
                 return _every_string(inner, change, depth + 1, frozenset())
-            return _model_shape(inner, change, depth + 1)
+            within = reasoning if name in _REASONING else change
+            return _model_shape(inner, within, reasoning, depth + 1)
         if name in _MODEL_JSON:
             if isinstance(inner, str):
                 return _json_text(inner, change)
             return _every_string(inner, change, depth + 1, frozenset())
         if name in _MODEL_STRUCTURE and not isinstance(inner, str):
-            return _model_shape(inner, change, depth + 1)
+            return _model_shape(inner, change, reasoning, depth + 1)
         return inner
 
     def item(inner: Any) -> Any:
-        return _model_shape(inner, change, depth + 1)
+        return _model_shape(inner, change, reasoning, depth + 1)
 
     rebuilt = _rebuilt(value, field, item, depth)
     return (
         rebuilt if rebuilt is value else _rebuilt(rebuilt, _underived, lambda inner: inner, depth)
     )
+
+
+def _type_of(value: Any) -> Any:
+    return value.get("type") if isinstance(value, Mapping) else getattr(value, "type", None)
 
 
 def _underived(name: str, inner: Any) -> Any:

@@ -140,6 +140,8 @@ class MaxLength(SpanPolicy):
 class JsonSchema(Policy):
     """Asks that a text be JSON of a given shape. On a stream it sees the whole, or nothing.
 
+    A model's reasoning ahead of its answer need not be: it is not looked at.
+
     `action="replace"` puts `replacement` in the place of a text that is not.
 
     Attributes:
@@ -168,6 +170,8 @@ class JsonSchema(Policy):
 
     def judge(self, text: str, context: Context) -> Verdict | None:
         """The kinds of violation as labels; nothing of the text."""
+        if context.reasoning:
+            return None
         violations: tuple[str, ...] = tuple(self._violations(text))  # type: ignore[attr-defined]
         if not violations:
             return None

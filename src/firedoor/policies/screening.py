@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from firedoor.policies.base import Policy, Stage, Strictness
-from firedoor.policies.content import rewrite, texts
+from firedoor.policies.content import rewrite, told
 from firedoor.types import Verdict, VerdictStatus
 
 __all__ = ["Batch", "ContentScreening", "Plan", "Run", "Screening", "Step", "gravest"]
@@ -215,7 +215,7 @@ class Batch:
         self.steps = plan.steps
         self.stage = plan.stage
         self.value = value
-        self.texts: list[str] = []
+        self.texts: list[tuple[str, bool]] = []
         self.replaced: list[str] = []
         self.merged: list[Verdict] = []
         self.blocked_by: str | None = None
@@ -223,7 +223,7 @@ class Batch:
         self.failure: str | None = None
         if plan.steps:
             try:
-                self.texts = list(texts(value, self.stage))
+                self.texts = told(value, self.stage)
             except Exception as error:
                 self.failure = f"content could not be read: {type(error).__name__}"
 
@@ -238,7 +238,7 @@ class Batch:
     def result(self) -> ContentScreening:
         """The screening of the value."""
         value = self.value
-        if self.failure is None and self.blocked_by is None and self.replaced != self.texts:
+        if self.failure is None and self.blocked_by is None and self._changed:
             try:
                 replaced = iter(self.replaced)
                 value = rewrite(value, lambda _: next(replaced), self.stage)
@@ -251,6 +251,10 @@ class Batch:
                 step.without(VerdictStatus.NOT_APPLICABLE, "no text") for step in self.steps
             ]
         return ContentScreening(tuple(self.merged), self.blocked_by, self.flagged, value)
+
+    @property
+    def _changed(self) -> bool:
+        return self.replaced != [text for text, _ in self.texts]
 
     def _fail(self, why: str) -> None:
         run = Run("", overlapping=False)

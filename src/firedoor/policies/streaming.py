@@ -19,14 +19,14 @@ keeps the work linear.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from io import StringIO
 from typing import Any, TypeAlias
 
 from firedoor.policies.base import Context, Stage, Strictness
 from firedoor.policies.chain import Chain
 from firedoor.policies.links import Whole, link_for
-from firedoor.policies.screening import Plan
+from firedoor.policies.screening import Step
 from firedoor.types import Verdict
 
 __all__ = ["StreamFilter"]
@@ -49,6 +49,7 @@ class StreamFilter:
         stage: Which of them.
         strictness: As it is now; it does not change while the stream runs.
         context: Passed to policies as `Context.request`.
+        reasoning: Passed to policies as `Context.reasoning`.
 
     Attributes:
         feed: Call it with the next piece; it answers what can be shown now, which may be empty.
@@ -64,10 +65,13 @@ class StreamFilter:
         *,
         strictness: Strictness | str = Strictness.NORMAL,
         context: Any = None,
+        reasoning: bool = False,
     ) -> None:
         plan = chain.plan(stage, strictness)
         self._steps = plan.steps
-        self._pipe = pipe = _Pipe(chain, plan, context)
+        self._pipe = pipe = _Pipe(
+            chain, Context(plan.stage, plan.strictness, "", context, reasoning), plan.steps
+        )
         pieces = _held_back(pipe) if pipe.holding else _shown_at_once(pipe)
         next(pieces)
         self.feed: Callable[[str], str] = pieces.send
@@ -162,20 +166,16 @@ class _Pipe:
         "room",
     )
 
-    def __init__(self, chain: Chain, plan: Plan, context: Any) -> None:
+    def __init__(self, chain: Chain, context: Context, steps: Sequence[Step]) -> None:
         self.blocked_by: str | None = None
         self.chain = chain
-        self.context = Context(plan.stage, plan.strictness, "", context)
+        self.context = context
         self.ended = False
         self.pending = StringIO()
         self.room = 0
         """Characters that may be collected before the next scan."""
         self._seen = 0
-        links = [
-            link_for(step, self.context, chain.clock)
-            for step in plan.steps
-            if step.inactive is None
-        ]
+        links = [link_for(step, context, chain.clock) for step in steps if step.inactive is None]
         # What reads raw text must see it before anything changes it; it changes nothing itself.
         self.links = sorted(links, key=lambda link: not link.step.raw)
         self.holding = any(link.holding for link in links)

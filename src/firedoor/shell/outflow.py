@@ -8,23 +8,29 @@ pass through; those that repeat a whole text (a provider's "done" events) are sc
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 from firedoor.errors import PolicyBlocked
-from firedoor.extraction import map_texts, replace_text, text_of
-from firedoor.extraction.rewrite import End, Way, end_of, lane_of, way_to
+from firedoor.extraction import map_texts, replace_text
+from firedoor.extraction.rewrite import End, Way, end_of, is_reasoning, lane_of, pieces_of
 from firedoor.policies import Chain, Screening, Stage, StreamFilter, Strictness
 from firedoor.policies.screening import gravest
 from firedoor.types import Verdict
 
 __all__ = ["Outflow"]
 
+_Lane: TypeAlias = tuple[int, str]
+"""One of several texts written at once: its number, and the name of the field that holds it."""
+_PLAIN: _Lane = (0, "")
 _STRAIGHT: Way = ()
 _WHOLES = 64
 """Whole texts whose screening is kept: a provider repeats the same one in several events."""
 
 _Answer: TypeAlias = str | Screening | None
-_Work: TypeAlias = Generator[StreamFilter | str, _Answer, list[Any]]
+_Whole: TypeAlias = tuple[str, bool]
+"""A text, and whether it is reasoning."""
+_Work: TypeAlias = Generator[StreamFilter | _Whole, _Answer, list[Any]]
 """Makes a list of chunks. Asks for the rest of a window's text, and for the screening of a whole."""
 
 
@@ -36,10 +42,10 @@ class Outflow:
     ) -> None:
         self._chain = chain
         self._about = (stage, strictness, context)
-        self._filters: dict[int, StreamFilter] = {}
-        self._last: dict[int, Any] = {}
+        self._filters: dict[_Lane, StreamFilter] = {}
+        self._last: dict[_Lane, tuple[Any, Way]] = {}
         self._kept: list[Any] = []
-        self._wholes: dict[str, str] = {}
+        self._wholes: dict[_Whole, str] = {}
         self._of_wholes: list[Verdict] = []
 
     def push(self, chunk: Any) -> list[Any]:
@@ -78,30 +84,38 @@ class Outflow:
     def _added(self, chunk: Any) -> list[Any] | None:
         """What goes out of a chunk that adds text; None if it adds none."""
         if isinstance(chunk, str):
-            way, text, lane = _STRAIGHT, chunk, 0
-        else:
-            # Looked through once: its text, its lane and its copy are found the same way.
-            way = way_to(chunk)
-            if not way:
-                return None
-            text, lane = text_of(chunk, way) or "", lane_of(chunk, way)
-        if not text:
+            if not chunk:
+                return [chunk]
+            out = self._released(_PLAIN, chunk, chunk, _STRAIGHT)
+            return [out] if out else []
+        pieces = pieces_of(chunk)
+        if not pieces:
             return None
+        shown = chunk
+        for way, text in pieces:
+            lane = lane_of(chunk, way), str(way[-1])
+            out = self._released(lane, text, chunk, way)
+            if out != text:
+                shown = replace_text(shown, out, way)
+        return [shown]
+
+    def _released(self, lane: _Lane, text: str, chunk: Any, way: Way) -> str:
+        """What the window of one of the texts lets out, of this piece and of those before it."""
         window = self._filters.get(lane)
         if window is None:
             stage, strictness, context = self._about
             window = self._filters[lane] = StreamFilter(
-                self._chain, stage, strictness=strictness, context=context
+                self._chain,
+                stage,
+                strictness=strictness,
+                context=context,
+                reasoning=way is not _STRAIGHT and is_reasoning(chunk, way),
             )
+        self._last[lane] = chunk, way
         out = window.feed(text)
-        self._last[lane] = chunk
         if not out and window.blocked:
             raise self._blocked(window)
-        if out == text:
-            return [chunk]
-        if isinstance(chunk, str):
-            return [out] if out else []
-        return [replace_text(chunk, out, way)]
+        return out
 
     def _between(self, chunk: Any) -> _Work:
         """What goes out with a chunk that adds no text: the rest of the texts that it ends, and it."""
@@ -113,7 +127,8 @@ class Outflow:
             return []
         out: list[Any] = []
         if end is End.LANE:
-            out = yield from self._rest([lane_of(chunk)])
+            ended = lane_of(chunk)
+            out = yield from self._rest([lane for lane in self._filters if lane[0] == ended])
         elif end is End.ALL:
             out = yield from self._rest(self._filters)
         out.append((yield from self._screened(chunk)))
@@ -125,41 +140,48 @@ class Outflow:
             out.append((yield from self._screened(chunk)))
         return out
 
-    def _rest(self, lanes: Iterable[int]) -> _Work:
+    def _rest(self, lanes: Iterable[_Lane]) -> _Work:
         """The chunks of what was still held back of some texts, which are over."""
         out = []
         for lane in lanes:
-            window = self._filters.get(lane)
-            if window is not None:
-                text = yield window
-                if window.blocked:
-                    raise self._blocked(window)
-                if text:
-                    out.append(replace_text(self._last[lane], str(text)))
+            window = self._filters[lane]
+            text = yield window
+            if window.blocked:
+                raise self._blocked(window)
+            if text:
+                # As the last chunk that added to it, without what that added to others.
+                chunk, way = self._last[lane]
+                for other, _ in pieces_of(chunk) if way else ():
+                    chunk = replace_text(chunk, "", other)
+                out.append(replace_text(chunk, str(text), way))
         return out
 
-    def _screened(self, chunk: Any) -> Generator[str, _Answer, Any]:
+    def _screened(self, chunk: Any) -> Generator[_Whole, _Answer, Any]:
         """A chunk in which each text is as the policies let it through."""
-        texts: list[str] = []
+        texts: list[_Whole] = []
 
-        def note(text: str) -> str:
-            if text:
-                texts.append(text)
+        def note(text: str, *, reasoning: bool = False) -> str:
+            texts.append((text, reasoning))
             return text
 
-        map_texts(chunk, note)
+        def screened(text: str, *, reasoning: bool = False) -> str:
+            return self._wholes[text, reasoning]
+
+        map_texts(chunk, note, reasoning=partial(note, reasoning=True))
         if len(self._wholes) > _WHOLES:
             self._wholes = {}
-        for text in texts:
-            if text not in self._wholes:
-                screening = cast("Screening", (yield text))
+        for whole in texts:
+            if whole not in self._wholes:
+                screening = cast("Screening", (yield whole))
                 self._of_wholes = gravest(self._of_wholes, screening.verdicts)
                 if screening.blocked_by is not None:
                     raise PolicyBlocked(
                         screening.explain(), gate=str(screening.blocked_by), ran=True
                     )
-                self._wholes[text] = screening.text
-        return map_texts(chunk, lambda text: self._wholes.get(text, text)) if texts else chunk
+                self._wholes[whole] = screening.text
+        if not texts:
+            return chunk
+        return map_texts(chunk, screened, reasoning=partial(screened, reasoning=True))
 
     def _run(self, work: _Work) -> list[Any]:
         answer: _Answer = None
@@ -168,10 +190,11 @@ class Outflow:
                 asked = work.send(answer)
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]
-            if isinstance(asked, str):
-                answer = self._chain.screen(asked, *self._about)
-            else:
+            if isinstance(asked, StreamFilter):
                 answer = asked.finish()
+            else:
+                text, reasoning = asked
+                answer = self._chain.screen(text, *self._about, reasoning=reasoning)
 
     async def _arun(self, work: _Work) -> list[Any]:
         answer: _Answer = None
@@ -180,10 +203,11 @@ class Outflow:
                 asked = work.send(answer)
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]
-            if isinstance(asked, str):
-                answer = await self._chain.ascreen(asked, *self._about)
-            else:
+            if isinstance(asked, StreamFilter):
                 answer = await asked.afinish()
+            else:
+                text, reasoning = asked
+                answer = await self._chain.ascreen(text, *self._about, reasoning=reasoning)
 
     def _blocked(self, window: StreamFilter) -> PolicyBlocked:
         gate = str(window.blocked_by)
