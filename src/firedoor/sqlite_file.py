@@ -44,6 +44,9 @@ class SQLiteFile:
         what: How errors name it: `store`, `ledger`.
         synchronous: SQLite's pragma: `NORMAL`, or `FULL` where the machine may lose its power.
         busy_timeout: Seconds to wait for others' transactions.
+        follow: Go on with the file that has the path, where another took its place or it was
+            deleted. What a process keeps in a file that only it still has open, no other process
+            and no command can see.
 
     Raises:
         ConfigurationError: If the file cannot be used.
@@ -57,7 +60,10 @@ class SQLiteFile:
         what: str = "store",
         synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
         busy_timeout: float = BUSY_TIMEOUT,
+        follow: bool = False,
     ) -> None:
+        self._follow = follow
+        self._opened: tuple[int, int] | None = None
         self.path = pathlib.Path(path).absolute()
         self._make = prepare
         self._named = f"sqlite {what} {str(self.path)!r}"
@@ -111,6 +117,7 @@ class SQLiteFile:
                 # Two processes that change the mode at once do not wait for each other.
                 connection.execute("PRAGMA journal_mode=WAL")
                 self._make(connection)
+                self._opened = self.identity()
                 return connection
             except sqlite3.OperationalError as error:
                 busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
@@ -121,6 +128,14 @@ class SQLiteFile:
             except BaseException:
                 connection.close()
                 raise
+
+    def identity(self) -> tuple[int, int] | None:
+        """Which file has the path now; None for none."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -135,6 +150,9 @@ class SQLiteFile:
         if not lock.acquire(timeout=self._busy_timeout):
             raise StoreError(f"{self._named}: other threads do not let go of it")
         try:
+            if self._follow and self._connection is not None and self.identity() != self._opened:
+                stale, self._connection = self._connection, None
+                stale.close()
             if self._connection is None:
                 self._connection = self._prepare()
             yield self._connection

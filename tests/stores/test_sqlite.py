@@ -3,14 +3,19 @@
 import asyncio
 import contextlib
 import gc
+import os
+import shutil
 import sqlite3
 
 import pytest
 
+import firedoor as fd
 from firedoor.core.budget import Balance, Line
 from firedoor.errors import ConfigurationError, StoreError
+from firedoor.shell.switchboard import Switchboard
 from firedoor.stores import open_store
 from firedoor.stores.sqlite import SQLiteStore
+from support.waiting import until
 
 
 def line(amount=10):
@@ -97,6 +102,44 @@ class TestAFile:
             store.reserve("b", [line()], 60)
         path.write_bytes(before)
         assert store.reserve("b", [line()], 60).balances == (Balance(0, 20),)
+
+    @pytest.mark.skipif(os.name == "nt", reason="an open file cannot be deleted there")
+    @pytest.mark.parametrize("gone", ["deleted", "replaced"])
+    def test_that_was_deleted_is_left_for_the_one_others_have(self, store, path, gone):
+        """What only this process has open no command could reach."""
+        store.reserve("a", [line(1)], 60)
+        for file in path.parent.iterdir():
+            file.unlink()
+        if gone == "replaced":
+            SQLiteStore(path).close()
+        assert store.counters() == {}
+        assert store.reserve("b", [line(2)], 60).held
+        with contextlib.closing(SQLiteStore(path)) as other:
+            assert other.balances(["day"]) == (Balance(0, 2),)
+
+    @pytest.mark.skipif(os.name == "nt", reason="an open file cannot be deleted there")
+    def test_whose_folder_is_gone_is_away(self, tmp_path):
+        path = tmp_path / "folder" / "state.db"
+        path.parent.mkdir()
+        with contextlib.closing(SQLiteStore(path)) as store:
+            store.reserve("a", [line()], 60)
+            shutil.rmtree(path.parent)
+            with pytest.raises(StoreError, match="unable to open"):
+                store.reserve("b", [line()], 60)
+            path.parent.mkdir()
+            assert store.reserve("b", [line()], 60).held
+
+    @pytest.mark.skipif(os.name == "nt", reason="an open file cannot be deleted there")
+    def test_is_followed_to_another_that_took_its_place(self, path):
+        """A kill that is set in the new file reaches those who began with the old one."""
+        with fd.Firedoor("app", state=f"sqlite:///{path}") as door:
+            before = door.switches.disable("tool:a", reason="r", actor="ana")
+            for file in path.parent.iterdir():
+                file.unlink()
+            with contextlib.closing(SQLiteStore(path)) as store:
+                board = Switchboard(store, watch=False, offline="raise")
+                made = board.disable("tool:refund", reason="r", actor="bob")
+            until(lambda: {before.id, made.id} <= {s.id for s in door.switches.active()})
 
     def test_that_is_full(self, store):
         """What cannot be written changes nothing, and what is there can be read."""

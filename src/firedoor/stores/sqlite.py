@@ -80,7 +80,7 @@ class SQLiteStore:
     ) -> None:
         # A schema change takes the lock even where there is nothing to change.
         self._file = SQLiteFile(
-            path, lambda sql: sql.executescript(_SCHEMA), busy_timeout=busy_timeout
+            path, lambda sql: sql.executescript(_SCHEMA), busy_timeout=busy_timeout, follow=True
         )
         self._clock = clock
 
@@ -242,11 +242,20 @@ class _BoardFile:
 
     def __init__(self, file: SQLiteFile) -> None:
         self._file = file
-        self._sql = file.connect()
+        self._connect()
+
+    def _connect(self) -> None:
+        with self._file.reading():
+            pass  # made, if there is none any more
+        self._sql = self._file.connect()
+        self._opened = self._file.identity()
         self._seen = -1
         self._board = (0, "")
 
     def read(self) -> tuple[int, str]:
+        if self._file.identity() != self._opened:
+            self._sql.close()
+            self._connect()
         try:
             (seen,) = self._sql.execute("PRAGMA data_version").fetchone()
             if seen != self._seen:
