@@ -1,6 +1,7 @@
 """Policies on real calls: before anything is sent, and before anything is seen."""
 
 import asyncio
+import contextlib
 import threading
 from functools import partial
 
@@ -263,6 +264,131 @@ class TestInput:
         slow = Regex("x", on="input", action="block", overlap=True)
         with pytest.raises(fd.ConfigurationError, match="never has"):
             door.tool("refund", effect="write", policies=[slow])
+
+    @pytest.mark.parametrize("form", ["function", "block", "attempts", "generator"])
+    def test_no_tool_runs_inside_a_call_whose_input_is_not_judged_yet(self, door, seen, form):
+        """An agent that is one guarded function works its tools while the policy thinks."""
+        begun, ran = threading.Event(), []
+
+        @door.policy(on="input", overlap=True)
+        def no_orders(text: str) -> bool:
+            assert begun.wait(20)
+            ran.append("judged")
+            return "order" not in text
+
+        def refund():
+            tool = door.tool("refund", effect="write")
+            if form == "function":
+                tool(lambda: ran.append("refunded"))()
+            elif form == "block":
+                with tool:
+                    ran.append("refunded")
+            elif form == "attempts":
+                for attempt in tool.attempts():
+                    with attempt:
+                        ran.append("refunded")
+            else:
+
+                @tool
+                def steps():
+                    yield ran.append("refunded")
+
+                list(steps())
+
+        @door.llm("agent", policies=[no_orders])
+        def agent(question):
+            begun.set()
+            with (
+                contextlib.suppress(fd.PolicyBlocked)
+                if "quiet" in question
+                else (contextlib.nullcontext())
+            ):
+                refund()
+            return "done"
+
+        assert agent("hello") == "done"
+        assert ran == ["judged", "refunded"]
+        for question in ("my order", "my order, quiet"):
+            begun.clear()
+            ran.clear()
+            seen.decisions.clear()
+            with pytest.raises(fd.PolicyBlocked):
+                agent(question)
+            assert ran == ["judged"]
+            assert {d.route: d.outcome for d in seen.decisions} == {
+                "tool:refund": "blocked",
+                "llm:agent": "blocked",
+            }
+
+    @pytest.mark.parametrize("form", ["function", "block", "attempts", "generator"])
+    async def test_no_async_tool_does_either(self, door, seen, form):
+        begun, ran = asyncio.Event(), []
+
+        @door.policy(on="input", overlap=True)
+        async def no_orders(text: str) -> bool:
+            await begun.wait()
+            ran.append("judged")
+            return "order" not in text
+
+        async def refund():
+            tool = door.tool("refund", effect="write")
+            if form == "function":
+
+                @tool
+                async def work():
+                    ran.append("refunded")
+
+                await work()
+            elif form == "block":
+                async with tool:
+                    ran.append("refunded")
+            elif form == "attempts":
+                async for attempt in tool.attempts():
+                    with attempt:
+                        ran.append("refunded")
+            else:
+
+                @tool
+                async def steps():
+                    yield ran.append("refunded")
+
+                [step async for step in steps()]
+
+        @door.llm("agent", policies=[no_orders])
+        async def agent(question):
+            begun.set()
+            await refund()
+            return "done"
+
+        assert await agent("hello") == "done"
+        assert ran == ["judged", "refunded"]
+        ran.clear()
+        with pytest.raises(fd.PolicyBlocked):
+            await agent("my order")
+        assert ran == ["judged"]
+        assert [d.outcome for d in seen.decisions] == ["answered"] * 2 + ["blocked"] * 2
+
+    async def test_a_tool_that_cannot_wait_for_the_verdict_is_refused(self, door):
+        """Its thread is the one in which the policy would have to think."""
+
+        @door.policy(on="input", overlap=True)
+        async def slow(text: str) -> bool:
+            await asyncio.sleep(0)
+            return True
+
+        refund = door.tool("refund")(lambda: "refunded")
+
+        @door.llm("agent", policies=[slow])
+        async def agent(question):
+            if "late" in question:
+                for _ in range(10):
+                    await asyncio.sleep(0)
+            return refund()
+
+        assert await agent("late") == "refunded"
+        with pytest.raises(fd.PolicyBlocked, match="make the tool async") as denied:
+            await agent("at once")
+        assert denied.value.gate == "policy:slow"
 
     def test_shadow_records_and_changes_nothing(self, make_door, seen):
         door = make_door(enforce=False)

@@ -19,6 +19,7 @@ from firedoor.core.flow import Pause
 from firedoor.core.snapshot import Resolution
 from firedoor.errors import Denied, PolicyBlocked
 from firedoor.records import Decision, OpenDecision
+from firedoor.shell.around import ajudged, judged, unjudged
 from firedoor.shell.attempt import NOTHING, Attempt
 from firedoor.shell.beginning import (
     check_circles,
@@ -54,6 +55,7 @@ class Call:
         "_begun",
         "_open",
         "arguments",
+        "around",
         "beside",
         "binding",
         "board",
@@ -98,6 +100,7 @@ class Call:
         self._begun = False
         self._open = [True]  # taken by whoever finishes first: list.pop is atomic
         previous = self.previous = get_current()
+        self.around: tuple[Call, ...] = unjudged(previous) if route.kind is _TOOL else ()
         request: Any = previous.get(REQUEST_KEY)
         self.request = request
         record = self.record = OpenDecision()
@@ -177,6 +180,7 @@ class Call:
         call.depth = None
         call.refusal = None
         call.arguments = {}
+        call.around = ()
         call.written = None
         call.purse = None
         call.switched = None
@@ -203,6 +207,13 @@ class Call:
         return self
 
     def __next__(self) -> Attempt:
+        if self.around:
+            try:
+                judged(self.around)
+            except BaseException as error:
+                self.fail(error)
+                raise
+            self.around = ()
         ladder = self.ladder
         if ladder is None:
             return self._only()
@@ -236,6 +247,13 @@ class Call:
         return self
 
     async def __anext__(self) -> Attempt:
+        if self.around:
+            try:
+                await ajudged(self.around)
+            except BaseException as error:
+                self.fail(error)
+                raise
+            self.around = ()
         ladder = self.ladder
         if ladder is None:
             try:
@@ -271,6 +289,8 @@ class Call:
     @property
     def may_wait(self) -> bool:
         """Whether a gate may have to wait before an attempt runs."""
+        if self.around:
+            return True
         ladder, purse = self.ladder, self.purse
         if ladder is None:
             return False

@@ -53,6 +53,7 @@ class Screens:
         self._before, self._beside = chain.split(self.inward)
         self.looks_in = self._before.applies(self.inward)
         self.looks_beside = self._beside.applies(self.inward)
+        self.overlapping = self._beside.gates(self.inward)
         self.looks_out = chain.applies(self.outward)
         self._pool: ThreadPoolExecutor | None = None
 
