@@ -8,7 +8,8 @@ import pytest
 import firedoor as fd
 from firedoor.core.latencies import Latencies
 from firedoor.testing import FakeClock
-from support.provider_server import Reply
+from support.provider_server import Reply, Tokens
+from support.waiting import until as eventually
 
 QUESTION = [{"role": "user", "content": "Where is my order?"}]
 
@@ -237,8 +238,51 @@ class TestAsync:
         assert decision.cost_usd == loser.cost_usd + winner.cost_usd
         assert decision.cost_certainty == "at_least"
 
+    async def test_every_attempt_says_which_model_it_asked(self, door, clock, seen):
+        asked = Asked()
+        task = asyncio.create_task(guarded(door, asked)())
+        await pass_time(clock, 2.0, task)
+        await until(lambda: len(asked.runs) == 2)
+        asked.runs[0][1].set_result("from the first")
+        await task
+        assert [(a.model, a.outcome) for a in seen.decisions[0].attempts] == [
+            ("big", "cancelled"),
+            ("big", "answered"),
+        ]
+
 
 class TestSync:
+    @pytest.mark.parametrize(("used", "settled"), [(1, 0), (5_000, 5_000)])
+    def test_a_loser_that_answers_late_is_charged_once(
+        self, make_door, provider, gate, used, settled
+    ):
+        """What it was thought to use, or what it really used where that was more."""
+        slow = Reply("Late.", hold=gate, usage=Tokens(input=used, output=0))
+        provider.on("big", slow, Reply("Soon.", usage=Tokens(input=7, output=0)))
+        client = provider.openai()
+        door = make_door(prices={"big": (1, 1)})
+
+        @door.llm(
+            "answer",
+            tiers=[fd.Tier("big", timeout=20.0, max_output=10)],
+            hedge=fd.Hedge(after=0.1),
+            side_effect_free=True,
+            budgets=[fd.Budget(usd=5, name="b"), fd.Budget(tokens=100_000, name="t")],
+        )
+        def answer(*, model):
+            return client.chat.completions.create(model=model, messages=QUESTION)
+
+        def charged(name):
+            (counter,) = door.snapshot()["budgets"]["budgets"][name]["counters"].values()
+            return counter["settled"]
+
+        answer()
+        thought = charged("llm:answer/b")
+        gate.set()
+        eventually(lambda: not door.snapshot()["workers"]["abandoned"])
+        assert charged("llm:answer/b") == max(thought, 7 + settled)
+        assert charged("llm:answer/t") == max(thought, 7 + settled)
+
     def test_the_second_wins_and_the_first_is_left_behind(self, make_door, provider, gate, seen):
         provider.on("big", Reply("Late.", hold=gate), Reply("From the second."))
         client = provider.openai()

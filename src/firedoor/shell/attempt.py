@@ -45,6 +45,7 @@ class Attempt:
         idle_within: Seconds a stream may pause, or None.
         began: When it began, on the door's clock.
         line: Its place in the ledger once it has ended.
+        charged: What each budget was charged for it.
         unseen: Of an answer that came whole and that a policy kept, or never got to the end of: its
             tokens as the provider told them, and the UTF-8 bytes of its text, if it has any.
     """
@@ -56,6 +57,7 @@ class Attempt:
         "_previous",
         "_result",
         "began",
+        "charged",
         "clean_model",
         "first_token_s",
         "first_token_within",
@@ -88,6 +90,7 @@ class Attempt:
         self.first_token_s: float | None = None
         self.began = began
         self.line: int | None = None
+        self.charged: list[int] | None = None
         self.unseen: tuple[Usage | None, int | None] | None = None
         self.clean_model: str | None = None
         self.permit: tuple[LiveBreaker, Permit] | None = None

@@ -201,6 +201,8 @@ class Ladder:
                 if runtime.retries.take(now):
                     self._made = attempt.number
                     self._flow.ran(step)
+                    if attempt.model is not None:
+                        attempt.clean_model = call.cleaned(attempt.model)
                     return attempt
                 release(attempt, LOST, None, now)
                 return None
@@ -251,9 +253,9 @@ class Ladder:
                 return
             if call.finished:
                 runtime.workers.spent(usage)
-                charge_late(call, attempt, usage)
             else:
                 self.ledger[attempt.line] = self.ledger[attempt.line]._replace(usage=usage)
+            charge_late(call, attempt, usage)
         except Exception as error:
             runtime.internal("extraction", error)
 

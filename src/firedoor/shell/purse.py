@@ -453,7 +453,7 @@ class Purse:
         self, attempt: Attempt, usage: Usage | None, cost: int | None, *, free: bool
     ) -> None:
         """Add what an attempt used to what the call has spent; see `Forecast.costs`."""
-        costs = self._costs(attempt, usage, cost, free=free)
+        costs = attempt.charged = self._costs(attempt, usage, cost, free=free)
         self._spent = [
             min(before + one, LARGEST) for before, one in zip(self._spent, costs, strict=True)
         ]
@@ -465,8 +465,11 @@ class Purse:
         return self._forecast.costs(self._rules, estimate, usage, cost, free=free)
 
     def late(self, attempt: Attempt, usage: Usage, cost: int | None) -> None:
-        """An attempt that was charged by estimate has told what it really used, after the end."""
-        charged = self._costs(attempt, None, None, free=False)
+        """An attempt that was charged by estimate has told what it really used: the rest is due.
+
+        From whatever thread it ran in.
+        """
+        charged = attempt.charged or [0] * len(self._rules)
         for index, real in enumerate(self._costs(attempt, usage, cost, free=False)):
             if not self._rules[index].local and self._lines:
                 self._budgets.accounts.post(self._lines[index], real - charged[index])
