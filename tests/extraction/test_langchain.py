@@ -4,6 +4,7 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, Generation, LLMResult
 
+import firedoor as fd
 from firedoor.extraction import Extractors, map_texts, replace_text, text_of
 from firedoor.types import ToolCall, Usage, UsageCertainty
 
@@ -112,3 +113,44 @@ def test_texts_are_found_and_replaced():
     assert (text_of(chunk), text_of(changed)) == ("One", "Two")
     assert type(changed) is AIMessageChunk
     assert map_texts(AIMessage("One"), str.upper).content == "ONE"
+
+
+@pytest.mark.parametrize("where", ["keyword", "block", "reasoning", "beside"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_policies_see_a_refusal_and_reasoning_beside_the_text(make_door, where, stream):
+    """The model's words are its words, wherever the library puts them."""
+    secret = "AKIAIOSFODNN7EXAMPLQ"
+    door = make_door()
+
+    def made(kind, said):
+        if where == "block":
+            return kind([{"type": "refusal", "refusal": said, "index": 0}])
+        name = "refusal" if where == "keyword" else "reasoning_content"
+        return kind("Well." if where == "beside" else "", additional_kwargs={name: said})
+
+    @door.llm("answer", policies=[fd.policies.Secrets(on="output", action="redact")])
+    def answer():
+        if not stream:
+            return made(AIMessage, f"I can't tell that {secret}.")
+        return iter([made(AIMessageChunk, s) for s in ("I can't tell ", f"that {secret[:9]}", f"{secret[9:]}. ")])  # fmt: skip
+
+    found = answer() if not stream else list(answer())
+    assert secret not in str(found)
+    assert secret[:9] not in str(found)
+    assert "aws_access_key" in str(found)
+    assert "can't tell" in str(found)
+
+
+def test_policies_see_what_a_result_holds(make_door):
+    secret = "AKIAIOSFODNN7EXAMPLQ"
+    result = LLMResult(
+        generations=[
+            [ChatGeneration(message=AIMessage(f"It is {secret}."))],
+            [Generation(text=f"{secret}, then.")],
+        ]
+    )
+    policies = [fd.policies.Secrets(on="output", action="redact")]
+    found = make_door().llm("answer", policies=policies)(lambda: result)()
+    assert secret not in str(found)
+    assert [one[0].text[:4] for one in found.generations] == ["It i", "<aws"]
+    assert found.generations[0][0].text == found.generations[0][0].message.content

@@ -50,6 +50,7 @@ _WAYS = frozenset(
         "chunk",
         "generations",
         "summary",
+        "additional_kwargs",
     }
 )
 _REASONING_EVENTS = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
@@ -176,7 +177,8 @@ def pieces_of(chunk: Any) -> list[tuple[Way, str]]:
     if found:
         return found
     if way := way_to(chunk):
-        return [(way, text_of(chunk, way) or "")]
+        found = [(way, text_of(chunk, way) or "")]
+        return found + _aside(chunk) if way[0] == "content" else found
     kind = text(field(chunk, "type"))
     if kind in _REASONING_EVENTS:
         return [(("delta",), said) for _, said in texts_in(chunk, ("delta",))]
@@ -186,9 +188,16 @@ def pieces_of(chunk: Any) -> list[tuple[Way, str]]:
         return [((part, name), said) for name, said in thought]
     if issubclass(type(field(chunk, "response_metadata")), dict):
         for place, block in enumerate(items(field(chunk, "content"))):
-            said_in = texts_in(block, ("text", *_REASONING))
+            said_in = texts_in(block, ("text", "refusal", *_REASONING))
             found += [(("content", place, name), said) for name, said in said_in]
+        found += _aside(chunk)
     return found
+
+
+def _aside(chunk: Any) -> list[tuple[Way, str]]:
+    """What LangChain keeps beside the content."""
+    said_in = texts_in(field(chunk, "additional_kwargs"), ("refusal", *_REASONING))
+    return [(("additional_kwargs", name), said) for name, said in said_in]
 
 
 def _with(value: Any, way: Way, replacement: str) -> Any:

@@ -35,8 +35,8 @@ _MODEL_JSON = frozenset({"arguments"})
 """Names under which they keep a tool call's arguments, as JSON in a string."""
 
 _MODEL_STRUCTURE = frozenset({
-    "choices", "custom", "delta", "document", "documents", "function", "function_call", "message", "messages",
-    "parts", "source", "tool_calls",
+    "additional_kwargs", "choices", "custom", "delta", "document", "documents", "function", "function_call",
+    "generations", "message", "messages", "parts", "source", "tool_calls",
 })  # fmt: skip
 """Names of structure in which text is found further down; a string right there is no text."""
 
