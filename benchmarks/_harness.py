@@ -69,6 +69,32 @@ def interleave(
     return figures
 
 
+def side_by_side(
+    pairs: Mapping[str, tuple[Case, Case]],
+    *,
+    rounds: int = 9,
+    seconds: float = 0.06,
+    seed: int = 7,
+) -> dict[str, tuple[list[float], list[float]]]:
+    """As `interleave`, of two cases each that are to be compared: one runs right after the other.
+
+    On a machine that others load as well, what slows one of them then slows both. They run equally
+    often, as often as the first can in the time.
+    """
+    times = {name: _calibrate(first, seconds) for name, (first, _) in pairs.items()}
+    figures: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in pairs}
+    order = random.Random(seed)
+    names = list(pairs)
+    for _ in range(rounds):
+        order.shuffle(names)
+        for name in names:
+            for which in order.sample((0, 1), 2):
+                gc.collect()
+                took = pairs[name][which](times[name])
+                figures[name][which].append(took / times[name] * 1e6)
+    return figures
+
+
 def _calibrate(case: Case, seconds: float) -> int:
     n = 5
     while True:
