@@ -1,9 +1,9 @@
 """A SQLite file that many processes write to: connections, transactions, and a thread for asyncio.
 
 A process has one connection, and its threads wait for each other on a lock, which wakes them;
-between processes SQLite can only poll. The write-ahead log lets readers go on beside the one writer;
-a commit survives the end of the process; and the end of the machine, with `synchronous=NORMAL` but
-for the last moments.
+processes can only look again and again whether the file is free. The write-ahead log lets readers go
+on beside the one writer; a commit survives the end of the process; and the end of the machine, with
+`synchronous=NORMAL` but for the last moments.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 import pathlib
+import random
 import sqlite3
 import threading
 import time
@@ -29,7 +30,12 @@ BUSY_TIMEOUT = 2.0
 """Seconds to wait for others' transactions, which take a fraction of a millisecond each, before the
 store counts as away."""
 
-_RETRY = 0.01
+_PAUSES = (0.0005, 0.004)
+"""Seconds, from and to, between two looks whether the file is free. SQLite itself soon looks every
+100 ms only, and so never finds it free beside processes that write without a pause. At random, so
+that nobody keeps step with those who write."""
+
+_AT_ONCE = "PRAGMA busy_timeout=0"
 
 # Connections that were open when the process forked: closing them here is not ours to do.
 _INHERITED: list[sqlite3.Connection] = []
@@ -47,6 +53,7 @@ class SQLiteFile:
         follow: Go on with the file that has the path, where another took its place or it was
             deleted. What a process keeps in a file that only it still has open, no other process
             and no command can see.
+        pause: Lets some seconds pass.
 
     Raises:
         ConfigurationError: If the file cannot be used.
@@ -61,6 +68,7 @@ class SQLiteFile:
         synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
         busy_timeout: float = BUSY_TIMEOUT,
         follow: bool = False,
+        pause: Callable[[float], object] = time.sleep,
     ) -> None:
         self._follow = follow
         self._opened: tuple[int, int] | None = None
@@ -69,6 +77,7 @@ class SQLiteFile:
         self._named = f"sqlite {what} {str(self.path)!r}"
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout
+        self._pause = pause
         self._lock = threading.Lock()
         self._starting = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -111,23 +120,37 @@ class SQLiteFile:
 
     def _prepare(self) -> sqlite3.Connection:
         connection = self.connect()
+
+        def prepare() -> None:
+            # Two processes that change the mode at once do not wait for each other.
+            connection.execute("PRAGMA journal_mode=WAL")
+            self._make(connection)
+
+        try:
+            connection.execute(_AT_ONCE)
+            self._insist(prepare)
+            self._opened = self.identity()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _insist(self, step: Callable[[], object]) -> None:
+        """Do a step as soon as others let us.
+
+        Raises:
+            sqlite3.Error: If they do not in time, or something else is wrong.
+        """
         ends = time.monotonic() + self._busy_timeout
         while True:
             try:
-                # Two processes that change the mode at once do not wait for each other.
-                connection.execute("PRAGMA journal_mode=WAL")
-                self._make(connection)
-                self._opened = self.identity()
-                return connection
+                step()
+                return
             except sqlite3.OperationalError as error:
                 busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if not busy or time.monotonic() > ends:
-                    connection.close()
                     raise
-                time.sleep(_RETRY)
-            except BaseException:
-                connection.close()
-                raise
+            self._pause(random.uniform(*_PAUSES))
 
     def identity(self) -> tuple[int, int] | None:
         """Which file has the path now; None for none."""
@@ -144,6 +167,33 @@ class SQLiteFile:
         Raises:
             StoreError: If the file cannot be read, or others do not let go of the connection.
         """
+        with self._connected() as connection:
+            # Only somebody who mends or removes the log keeps a reader out, and not again and again.
+            connection.execute(f"PRAGMA busy_timeout={self._busy_timeout * 1000:.0f}")
+            try:
+                yield connection
+            finally:
+                connection.execute(_AT_ONCE)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that nobody else writes beside.
+
+        Raises:
+            StoreError: As `reading`, or if others do not let go of the file. Nothing was written.
+        """
+        with self._connected() as connection:
+            self._insist(lambda: connection.execute("BEGIN IMMEDIATE"))
+            try:
+                yield connection
+                self._insist(lambda: connection.execute("COMMIT"))
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
         if self._process != os.getpid():
             self._after_fork()
         lock = self._lock
@@ -164,23 +214,6 @@ class SQLiteFile:
             raise self.failed(error) from error
         finally:
             lock.release()
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that nobody else writes beside.
-
-        Raises:
-            StoreError: As `reading`, or if others do not let go of the file. Nothing was written.
-        """
-        with self.reading() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """What `work` answers, without blocking the event loop.

@@ -173,7 +173,7 @@ def dying(statement):
 def test_killed_before_each_statement_of_a_life(shared_url):
     open_ledger(shared_url).close()
     found, seen = {}, set()
-    for statement in range(1, 46):
+    for statement in range(1, 61):
         doom = dying(statement)
         acknowledged = finish(*killed(shared_url, lambda own: tracing(connection_of(own), doom)))
         seen.add(max(acknowledged.values(), default=0))

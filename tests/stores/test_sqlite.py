@@ -13,6 +13,7 @@ import firedoor as fd
 from firedoor.core.budget import Balance, Line
 from firedoor.errors import ConfigurationError, StoreError
 from firedoor.shell.switchboard import Switchboard
+from firedoor.sqlite_file import SQLiteFile
 from firedoor.stores import open_store
 from firedoor.stores.sqlite import SQLiteStore
 from support.waiting import until
@@ -89,6 +90,63 @@ class TestALock:
         with locked(path):
             assert store.members("space") == {"one": "text"}
             assert store.board() == (0, "")
+
+
+class TestAFileThatOthersUse:
+    """How often it is looked whether they let go: SQLite itself would look every 100 ms."""
+
+    @pytest.fixture
+    def other(self, path):
+        other = sqlite3.connect(path, isolation_level=None)
+        yield other
+        other.close()
+
+    @pytest.fixture
+    def opened(self, path, other):
+        """Opens it; at the 30th look that others keep it from something, they let go."""
+        pauses = []
+
+        def pause(seconds):
+            pauses.append(seconds)
+            if len(pauses) % 30 == 0:
+                other.execute("ROLLBACK")
+
+        def opened(journal="WAL"):
+            def prepare(sql):
+                sql.execute(f"PRAGMA journal_mode={journal}")
+                sql.execute("CREATE TABLE IF NOT EXISTS told (word TEXT)")
+
+            file = SQLiteFile(path, prepare, pause=pause, busy_timeout=30.0)
+            closing.callback(file.close)
+            return file, pauses
+
+        with contextlib.ExitStack() as closing:
+            yield opened
+
+    def test_is_written_as_soon_as_they_do(self, opened, other):
+        file, pauses = opened()
+        other.execute("BEGIN IMMEDIATE")
+        with file.writing() as sql:
+            sql.execute("INSERT INTO told VALUES ('ours')")
+        assert len(pauses) == 30
+        assert all(0 < seconds <= 0.005 for seconds in pauses)
+        assert len(set(pauses)) > 20, "nobody keeps step with those who write"
+
+    def test_is_opened_as_soon_as_they_do(self, opened, other):
+        other.execute("BEGIN IMMEDIATE")
+        _, pauses = opened()
+        assert len(pauses) == 30
+
+    def test_is_committed_as_soon_as_they_do(self, opened, other):
+        """Without a write-ahead log it is readers who keep others from that."""
+        file, pauses = opened("DELETE")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM told").fetchall()
+        with file.writing() as sql:
+            sql.execute("INSERT INTO told VALUES ('ours')")
+            assert pauses == []
+        assert len(pauses) == 30
+        assert other.execute("SELECT word FROM told").fetchall() == [("ours",)]
 
 
 class TestAFile:
