@@ -280,8 +280,8 @@ class TestSync:
         thought = charged("llm:answer/b")
         gate.set()
         eventually(lambda: not door.snapshot()["workers"]["abandoned"])
-        assert charged("llm:answer/b") == max(thought, 7 + settled)
-        assert charged("llm:answer/t") == max(thought, 7 + settled)
+        for name in ("llm:answer/b", "llm:answer/t"):
+            eventually(lambda name=name: charged(name) == max(thought, 7 + settled))
 
     def test_the_second_wins_and_the_first_is_left_behind(self, make_door, provider, gate, seen):
         provider.on("big", Reply("Late.", hold=gate), Reply("From the second."))
