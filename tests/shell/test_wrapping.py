@@ -286,6 +286,33 @@ class TestDisabled:
         assert not seen.decisions
         assert not seen.spans
 
+    def test_lets_blocks_and_requests_through_as_well(self, make_door, seen):
+        """No gate is asked: it is how firedoor is taken out of the way."""
+        door = make_door(enabled=False)
+        guard = door.llm(
+            "draft",
+            tiers=[fd.Tier("big"), fd.Tier("small"), fd.Canned("later")],
+            budgets=[fd.Budget(calls=1)],
+            limiter=fd.Limiter(max_concurrent=1),
+            policies=[fd.policies.Regex("secret", on="output", action="block")],
+        )
+        door.switches.disable("llm:draft", reason="r", actor="ana")
+        with door.request("help", deadline=0) as request:
+            for _ in range(3):
+                with guard as call:
+                    assert call.record(f"a secret of {call.model}") == "a secret of big"
+                attempts = guard.attempts()
+                for attempt in attempts:
+                    with attempt:
+                        stream = attempt.record(iter([attempt.model]))
+                assert list(stream) == ["big"]
+                assert attempts.response is None
+        with pytest.raises(ConnectionError), guard:
+            raise ConnectionError
+        assert request.outcome == "answered"
+        assert not seen.decisions
+        assert not seen.spans
+
     def test_by_environment(self, make_door, monkeypatch, seen):
         monkeypatch.setenv("FIREDOOR_DISABLED", "1")
         make_door().tool("t")(lambda: 1)()

@@ -220,6 +220,9 @@ class Attempt:
         Raises:
             PolicyBlocked: If an output policy refuses it.
         """
+        call = self._call
+        if call.finished and call.decision is None:  # of a door that is turned off
+            return result
         return self.take(self.screened(result))
 
     def screened(self, result: Any) -> Any:

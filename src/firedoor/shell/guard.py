@@ -291,7 +291,7 @@ class Guard:
 
     def _open(self) -> Call:
         route = self._route
-        call = Call.open(route, _NO_ARGUMENTS, None)
+        call = Call.open(route, _NO_ARGUMENTS, None) if route.runtime.enabled else None
         if call is None:
             return Call.blank(route)
         if route.screens is not None:

@@ -181,15 +181,16 @@ class Request:
             self.deadline = own if self.deadline is None else min(own, self.deadline)
         entries = {**previous, REQUEST_KEY: self}
         try:
-            self._span = runtime.recorder.start_request(
-                self.journey,
-                request_id=self.id,
-                user=self.user,
-                tenant=self.tenant,
-                synthetic=self.synthetic,
-                start_ns=self._began_ns,
-            )
-            entries[SPAN_KEY] = self._span
+            if runtime.enabled:
+                self._span = runtime.recorder.start_request(
+                    self.journey,
+                    request_id=self.id,
+                    user=self.user,
+                    tenant=self.tenant,
+                    synthetic=self.synthetic,
+                    start_ns=self._began_ns,
+                )
+                entries[SPAN_KEY] = self._span
         except Exception as error:
             runtime.internal("request", error)
         self._context = Context(entries)
@@ -238,6 +239,8 @@ class Request:
             ended = runtime.ending(error)
             self.outcome, error_type = ended.outcome, ended.error_type
         took = self.latency_s = runtime.now() - self._began
+        if not runtime.enabled:
+            return
         runtime.ended(self)
         if self._span is not None:
             runtime.recorder.end_request(
