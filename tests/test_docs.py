@@ -40,6 +40,17 @@ def test_the_runbook_on_the_incidents_page_can_be_used(tmp_path):
     assert [action.kind for action in book.actions] == ["reduce_depth", "safe_mode"]
 
 
+def test_the_file_of_switches_on_the_containment_page_is_followed(tmp_path):
+    page = (ROOT / "docs/containment.md").read_text()
+    file = tmp_path / "switches.toml"
+    file.write_text(re.search(r"```toml\n(.*?)```", page, re.DOTALL)[1])
+    with fd.Firedoor("support-copilot", switches_file=file) as door:
+        (switch,) = door.switches.active()
+        assert (str(switch.kind), switch.target) == ("disable", "tool:refund")
+        with pytest.raises(fd.RouteDisabled, match="double refunds"):
+            door.tool("refund")(lambda: 1)()
+
+
 def test_the_signals_page_says_of_each_what_the_code_counts():
     page = (ROOT / "docs/signals.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| `") and line.count("|") == 7]
