@@ -991,7 +991,9 @@ class TestStreams:
 
         assert "".join(answer()) == '{"a": 1}'
 
-    @pytest.mark.parametrize("place", ["reasoning_content", "second choice", "blocks", "start"])
+    @pytest.mark.parametrize(
+        "place", ["reasoning_content", "second choice", "blocks", "start", "ollama", "generate"]
+    )
     def test_every_text_of_a_chunk_has_a_window_of_its_own(self, door, place):
         """Whatever comes with it, and wherever it stands in its chunk."""
         pieces = ["The key is " + KEY[:9], KEY[9:] + " ok ", "and that is all of it for now "]
@@ -1007,6 +1009,10 @@ class TestStreams:
             if place == "blocks":
                 block = {"type": "text", "text": piece, "index": 0}
                 return {"content": [block], "response_metadata": {}, "type": "AIMessageChunk"}
+            if place == "ollama":
+                return {"message": {"role": "assistant", "content": piece}, "done": False}
+            if place == "generate":
+                return {"response": piece, "done": False}
             if number == 0:
                 opened = {"type": "text", "text": piece}
                 return {"type": "content_block_start", "index": 0, "content_block": opened}
@@ -1087,15 +1093,33 @@ class TestStreams:
 
             return list(find())
 
-        shown = await read({"text": "one"}, {"text": f"Write to {MAIL}"}, {"text": "three"})
+        rows = {"id": MAIL, "body": "one"}, [f"Write to {MAIL}"], MAIL.encode(), {"content": "four"}
+        shown = await read(*rows)
         assert MAIL not in str(shown)
-        assert [row["text"] for row in (shown[0], shown[2])] == ["one", "three"]
+        assert shown[0]["body"] == "one"
+        assert shown[3] is rows[3]
         with pytest.raises(fd.PolicyBlocked, match="tool result"):
-            await read({"text": "one"}, {"text": KEY})
+            await read({"text": "one"}, {"body": KEY})
+        await read({"rows": 3})
         assert [[v.status for v in d.verdicts] for d in seen.decisions] == [
             ["redacted", "passed"],
             ["passed", "blocked"],
+            ["not_applicable", "not_applicable"],
         ]
+
+    def test_documents_of_a_stream_stay_apart(self, door, seen):
+        """Also where each is but a text."""
+        documents = ["Call 020 7946 0958", f"Write to {MAIL}", "or come by"]
+
+        @door.retrieval("kb", policies=[PersonalData(on="retrieval", action="redact")])
+        def search(query):
+            yield from documents
+
+        one, two, three = search("q")
+        assert one.startswith("Call <phone:")
+        assert two.startswith("Write to <email:")
+        assert three == "or come by"
+        assert statuses(seen.decisions[0]) == [("policy:personal_data", "retrieval", "redacted")]
 
     def test_fallback_and_filter_together(self, door, provider, seen):
         client = provider.openai()

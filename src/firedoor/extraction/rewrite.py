@@ -124,7 +124,10 @@ def end_of(chunk: Any) -> End:
     if kind in _ALL_END:
         return End.ALL
     told = (*items(field(chunk, "choices")), field(chunk, "response_metadata"))
-    said = any(text(field(one, "finish_reason")) or text(field(one, "stop_reason")) for one in told)
+    said = field(chunk, "done") is True
+    said = said or any(
+        text(field(one, "finish_reason")) or text(field(one, "stop_reason")) for one in told
+    )
     return End.SAID if said else End.NONE
 
 
@@ -186,6 +189,10 @@ def pieces_of(chunk: Any) -> list[tuple[Way, str]]:
         part = "delta" if kind == "content_block_delta" else "content_block"
         thought = texts_in(field(chunk, part), ("thinking",))
         return [((part, name), said) for name, said in thought]
+    if type(field(chunk, "done")) is bool:  # Ollama's
+        said_in = texts_in(field(chunk, "message"), ("content", "thinking"))
+        found += [(("message", name), said) for name, said in said_in]
+        return found + [((name,), said) for name, said in texts_in(chunk, ("response", "thinking"))]
     if issubclass(type(field(chunk, "response_metadata")), dict):
         for place, block in enumerate(items(field(chunk, "content"))):
             said_in = texts_in(block, ("text", "refusal", *_REASONING))

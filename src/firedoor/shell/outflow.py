@@ -9,12 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from firedoor.errors import PolicyBlocked
 from firedoor.extraction import map_texts, replace_text
-from firedoor.extraction.rewrite import End, Way, end_of, is_reasoning, lane_of, pieces_of
-from firedoor.policies import Chain, Screening, Stage, StreamFilter, Strictness
+from firedoor.extraction.rewrite import (
+    End,
+    Way,
+    end_of,
+    is_reasoning,
+    lane_of,
+    pieces_of,
+)
+from firedoor.policies import Chain, ContentScreening, Screening, Stage, StreamFilter, Strictness
 from firedoor.policies.screening import gravest
 from firedoor.types import Verdict
 
@@ -27,10 +34,17 @@ _STRAIGHT: Way = ()
 _WHOLES = 64
 """Whole texts whose screening is kept: a provider repeats the same one in several events."""
 
-_Answer: TypeAlias = str | Screening | None
+
+class _Value(NamedTuple):
+    """A chunk that is a value of its own: of a tool, or of a retrieval."""
+
+    chunk: Any
+
+
+_Answer: TypeAlias = str | Screening | ContentScreening | None
 _Whole: TypeAlias = tuple[str, bool]
 """A text, and whether it is reasoning."""
-_Work: TypeAlias = Generator[StreamFilter | _Whole, _Answer, list[Any]]
+_Work: TypeAlias = Generator[StreamFilter | _Whole | _Value, _Answer, list[Any]]
 """Makes a list of chunks. Asks for the rest of a window's text, and for the screening of a whole."""
 
 
@@ -42,6 +56,8 @@ class Outflow:
     ) -> None:
         self._chain = chain
         self._about = (stage, strictness, context)
+        self._values = stage is not Stage.OUTPUT
+        self._documents = stage is Stage.RETRIEVAL
         self._filters: dict[_Lane, StreamFilter] = {}
         self._last: dict[_Lane, tuple[Any, Way]] = {}
         self._kept: list[Any] = []
@@ -76,18 +92,23 @@ class Outflow:
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """What the policies said of every text; of wholes only where none came in pieces."""
-        if not self._filters:
-            return tuple(self._of_wholes)
-        return tuple(verdict for window in self._filters.values() for verdict in window.verdicts)
+        """What the policies said of every text; of wholes that repeat pieces, it is said already."""
+        said = [verdict for window in self._filters.values() for verdict in window.verdicts]
+        if self._values or not said:
+            said += self._of_wholes
+        return tuple(said or self._chain.screen_content((), *self._about).verdicts)
 
     def _added(self, chunk: Any) -> list[Any] | None:
         """What goes out of a chunk that adds text; None if it adds none."""
+        if self._documents:
+            return None
         if isinstance(chunk, str):
             if not chunk:
                 return [chunk]
             out = self._released(_PLAIN, chunk, chunk, _STRAIGHT)
             return [out] if out else []
+        if self._values:
+            return None
         pieces = pieces_of(chunk)
         if not pieces:
             return None
@@ -119,6 +140,10 @@ class Outflow:
 
     def _between(self, chunk: Any) -> _Work:
         """What goes out with a chunk that adds no text: the rest of the texts that it ends, and it."""
+        if self._values:
+            screening = cast("ContentScreening", (yield _Value(chunk)))
+            self._note(screening)
+            return [screening.value]
         end = end_of(chunk)
         if self._kept or (
             end is End.SAID and any(window.holding for window in self._filters.values())
@@ -173,15 +198,16 @@ class Outflow:
         for whole in texts:
             if whole not in self._wholes:
                 screening = cast("Screening", (yield whole))
-                self._of_wholes = gravest(self._of_wholes, screening.verdicts)
-                if screening.blocked_by is not None:
-                    raise PolicyBlocked(
-                        screening.explain(), gate=str(screening.blocked_by), ran=True
-                    )
+                self._note(screening)
                 self._wholes[whole] = screening.text
         if not texts:
             return chunk
         return map_texts(chunk, screened, reasoning=partial(screened, reasoning=True))
+
+    def _note(self, screening: Screening | ContentScreening) -> None:
+        self._of_wholes = gravest(self._of_wholes, screening.verdicts)
+        if screening.blocked_by is not None:
+            raise PolicyBlocked(screening.explain(), gate=str(screening.blocked_by), ran=True)
 
     def _run(self, work: _Work) -> list[Any]:
         answer: _Answer = None
@@ -192,6 +218,8 @@ class Outflow:
                 return stop.value  # type: ignore[no-any-return]
             if isinstance(asked, StreamFilter):
                 answer = asked.finish()
+            elif isinstance(asked, _Value):
+                answer = self._chain.screen_content(asked.chunk, *self._about)
             else:
                 text, reasoning = asked
                 answer = self._chain.screen(text, *self._about, reasoning=reasoning)
@@ -205,6 +233,8 @@ class Outflow:
                 return stop.value  # type: ignore[no-any-return]
             if isinstance(asked, StreamFilter):
                 answer = await asked.afinish()
+            elif isinstance(asked, _Value):
+                answer = await self._chain.ascreen_content(asked.chunk, *self._about)
             else:
                 text, reasoning = asked
                 answer = await self._chain.ascreen(text, *self._about, reasoning=reasoning)
