@@ -1,5 +1,6 @@
 """Whose fault an exception is, and what it is called: real exceptions of the real clients."""
 
+import asyncio
 import json
 import socket
 import ssl
@@ -173,6 +174,37 @@ def test_a_denial_is_policy_though_a_client_wrapped_it():
 )
 def test_bare_errors_of_the_transport_are_the_targets(error):
     assert attribute(error) is Fault.TARGET
+
+
+@pytest.mark.parametrize(
+    ("errors", "fault"),
+    [
+        ([TimeoutError(), ConnectionError()], Fault.TARGET),
+        ([ExceptionGroup("inner", [TimeoutError()])], Fault.TARGET),
+        ([TimeoutError(), ValueError("a bug beside it")], Fault.CALLER),
+        ([TimeoutError(), fd.BudgetExceeded("no")], Fault.POLICY),
+    ],
+)
+def test_of_several_at_once_it_is_the_targets_where_each_is(errors, fault):
+    """A task group raises what its tasks raised as one."""
+    assert attribute(ExceptionGroup("both", errors)) is fault
+    assert attribute(ExceptionGroup("another", [ValueError()])) is Fault.CALLER
+
+
+async def test_a_task_groups_time_out_falls_back(make_door, seen):
+    @make_door().llm("answer", tiers=[fd.Tier("big"), fd.Tier("small")])
+    async def answer(*, model):
+        async def ask():
+            if model == "big":
+                raise TimeoutError
+            return model
+
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(ask())
+        return asking.result()
+
+    assert await answer() == "small"
+    assert seen.decisions[0].attempts[0].fault is Fault.TARGET
 
 
 class ApplicationError(Exception):

@@ -16,6 +16,7 @@ in `attribute`.
 | a request that could not be sent: bad URL, illegal header, own connection pool full | caller |
 | a body that is no JSON, inside a stream or inside a provider's SDK | target |
 | the provider's content filter, as an exception of the SDK | policy |
+| several at once, as an `ExceptionGroup` | target if each is the target's |
 | everything else: bugs, bad arguments, `OSError` of files | caller |
 
 `insufficient_quota` is the caller's: the account is empty, the provider is well, and a breaker
@@ -117,6 +118,8 @@ def _fault_of(error: BaseException, kind: _Kind, *, streaming: bool) -> Fault:
         if isinstance(error, Denied):
             return Fault.POLICY
         return Fault.CALLER if isinstance(error, ConfigurationError) else Fault.FIREDOOR
+    if isinstance(error, BaseExceptionGroup):
+        return _fault_of_group(error, streaming=streaming)
     roots, names = kind.roots, kind.names
     if roots & _FRAMEWORKS:
         return Fault.CALLER
@@ -134,6 +137,15 @@ def _fault_of(error: BaseException, kind: _Kind, *, streaming: bool) -> Fault:
     if names & _UNREADABLE and (streaming or _inside_sdk(error)):
         return Fault.TARGET
     return Fault.CALLER
+
+
+def _fault_of_group(group: BaseExceptionGroup[Any], *, streaming: bool) -> Fault:
+    """Of several at once, as task groups raise them: the target's only where it is of each."""
+    faults = {attribute(error, streaming=streaming) for error in group.exceptions}
+    for fault in (Fault.CALLER, Fault.FIREDOOR, Fault.POLICY):
+        if fault in faults:
+            return fault
+    return Fault.TARGET
 
 
 def _fault_of_status(status: int, error: BaseException) -> Fault:
