@@ -669,5 +669,6 @@ class Model(RuleBasedStateMachine):
         )
 
 
-TestEveryTransition = Model.TestCase
+# Half a minute alone; on a busy machine that may be more than a test's usual minute.
+TestEveryTransition = pytest.mark.timeout(240)(Model.TestCase)
 TestEveryTransition.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
