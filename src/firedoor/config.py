@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
@@ -145,7 +146,8 @@ class Canned:
 
     Attributes:
         response: The value to return. A string is shaped like the responses the route returns
-            where the shape is known; a callable is called with the call's own arguments.
+            where the shape is known; a callable is called with those of the call's own arguments
+            that it takes.
         shape: What to make of a string: the string itself (`plain`), or a real response object
             of the `openai` or `anthropic` SDK. None: `plain`.
         stream: Whether the caller expects a stream of it. None: where the call says `stream=`,
@@ -157,6 +159,17 @@ class Canned:
         default=None, kw_only=True
     )
     stream: bool | None = Field(default=None, kw_only=True)
+
+    def check(self) -> None:
+        """There when it is needed: nothing that has to be awaited."""
+        call = self.response if inspect.isroutine(self.response) else type(self.response).__call__
+        if callable(self.response) and (
+            inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
+        ):
+            raise ValueError(
+                f"response={self.response!r} would have to be awaited: give a function that is not "
+                "async, or the response itself"
+            )
 
 
 @declarative

@@ -21,6 +21,50 @@ def test_a_callable_is_called_with_the_calls_arguments():
     assert respond(canned, ("why?",), {"model": "m"}, stream=False) == "No answer to 'why?'."
 
 
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (lambda: "nothing", "nothing"),
+        (lambda question: question, "why?"),
+        (lambda *, model: model, "m"),
+        (lambda question, tone="calm": question + tone, "why?calm"),
+        (lambda *given: len(given), 2),
+        (dict, {}),
+    ],
+)
+def test_a_callable_is_given_what_it_takes(response, answer):
+    """A mistake here would show in an outage, and nowhere before."""
+    given = () if response is dict else ("why?", "really?")
+    named = {} if response is dict else {"model": "m", "temperature": 0.5}
+    if answer == "why?calm":
+        given = given[:1]
+    assert respond(fd.Canned(response), given, named, stream=False) == answer
+
+
+def test_what_would_have_to_be_awaited_is_refused():
+    async def response(question):
+        raise AssertionError(question)
+
+    class Response:
+        async def __call__(self, question):
+            raise AssertionError(question)
+
+    for given in (response, Response()):
+        with pytest.raises(fd.ConfigurationError, match="awaited"):
+            fd.Canned(given)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_sdk_object_is_a_stream_of_that_sdks_chunks_where_one_is_expected(shape):
+    own = respond(fd.Canned(TEXT, shape=shape), (), {"model": "m"}, stream=False)
+    reader = Extractors().reader()
+    for chunk in respond(fd.Canned(own), (), {}, stream=True):
+        assert type(chunk) is not type(own)
+        reader.feed(chunk)
+    assert reader.result().text == TEXT
+    assert reader.result().complete
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_sdk_object_reads_as_an_answer(shape):
     found = Extractors().extract(respond(fd.Canned(TEXT, shape=shape), (), {}, stream=False))

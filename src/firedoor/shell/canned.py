@@ -6,16 +6,19 @@ The SDKs are imported only when a response of theirs is asked for, and only thei
 from __future__ import annotations
 
 import importlib
+import inspect
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Self
 
 from firedoor.config import Canned
 from firedoor.errors import ConfigurationError
 
-__all__ = ["CannedStream", "require_shape", "respond"]
+__all__ = ["CannedStream", "require_shape", "respond", "said"]
 
 _ID = "canned"
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _MODULES = {
     "openai.chat": "openai.types.chat",
     "openai.responses": "openai.types.responses",
@@ -50,7 +53,7 @@ def require_shape(canned: Canned) -> None:
 def respond(
     canned: Canned, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, stream: bool
 ) -> Any:
-    """What the caller gets. A callable response is called with the call's own arguments.
+    """What the caller gets.
 
     Args:
         canned: The tier.
@@ -58,14 +61,41 @@ def respond(
         kwargs: The call's keyword arguments.
         stream: A stream is expected.
     """
-    value: Any = canned.response
-    if callable(value):
-        value = value(*args, **kwargs)
+    value = said(canned, args, kwargs)
     if canned.shape is None or canned.shape == "plain":
-        return CannedStream([value]) if stream else value
+        return CannedStream(_as_stream(value)) if stream else value
     model = str(kwargs.get("model") or _ID)
     make, pieces = _MAKERS[canned.shape]
     return CannedStream(pieces(value, model)) if stream else make(value, model)
+
+
+def said(canned: Canned, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The response; a callable one is called with those of the call's arguments that it takes."""
+    value: Any = canned.response
+    if not callable(value):
+        return value
+    try:
+        parameters = inspect.signature(value).parameters.values()
+    except (TypeError, ValueError):
+        return value(*args, **kwargs)
+    kinds = [parameter.kind for parameter in parameters]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        args = args[: sum(kind in _BY_POSITION for kind in kinds)]
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        names = {parameter.name for parameter in parameters if parameter.kind in _BY_NAME}
+        kwargs = {name: given for name, given in kwargs.items() if name in names}
+    return value(*args, **kwargs)
+
+
+def _as_stream(value: Any) -> list[Any]:
+    """A value as the chunks of a stream; a response object of an SDK as that SDK's."""
+    kind = type(value)
+    read = _READ.get((kind.__module__.partition(".")[0], kind.__name__))
+    if read is None:
+        return [value]
+    shape, text_of = read
+    pieces: list[Any] = _MAKERS[shape][1](text_of(value), str(value.model))
+    return pieces
 
 
 class CannedStream:
@@ -258,3 +288,16 @@ _MAKERS = {
     "openai.responses": (_response, _response_pieces),
     "anthropic.messages": (_message, _message_pieces),
 }
+
+_READ: dict[tuple[str, str], tuple[str, Callable[[Any], str]]] = {
+    ("openai", "ChatCompletion"): (
+        "openai.chat",
+        lambda said: said.choices[0].message.content or "",
+    ),
+    ("openai", "Response"): ("openai.responses", lambda said: said.output_text),
+    ("anthropic", "Message"): (
+        "anthropic.messages",
+        lambda said: "".join(block.text for block in said.content if block.type == "text"),
+    ),
+}
+"""How the text is read of the response objects that may be given."""

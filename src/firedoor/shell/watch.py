@@ -12,6 +12,7 @@ from opentelemetry.context import Context
 from firedoor.core.sentence import Sentence
 from firedoor.core.switches import InFlight
 from firedoor.extraction import Extract, replace_text, text_of
+from firedoor.shell.canned import said
 from firedoor.shell.current import attach, get_current
 from firedoor.shell.endings import Ending
 from firedoor.shell.pace import Pace, shut, shut_async
@@ -332,10 +333,8 @@ class Watch:
             if ending.fault is not Fault.TARGET or canned is None or text_of(self.last) is None:
                 return None
             args, kwargs = call.given
-            said = (
-                canned.response(*args, **kwargs) if callable(canned.response) else canned.response
-            )
-            chunk = replace_text(self.last, str(said))
+            safe = said(canned, args, kwargs)
+            chunk = replace_text(self.last, str(safe))
         except Exception as fault:
             self.runtime.internal("stream", fault)
             return None
