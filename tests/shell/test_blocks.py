@@ -1,6 +1,8 @@
 """The block form: for code that is not a function."""
 
 import asyncio
+import contextlib
+import contextvars
 import threading
 
 import pytest
@@ -256,3 +258,58 @@ async def test_likewise_in_safe_mode(door, seen):
     attempts = guard.attempts()
     assert [attempt async for attempt in attempts] == []
     assert attempts.response == "later"
+
+
+def read_in_contexts_of_their_own(*streams):
+    """As servers read sync generators: each step in a thread's own copy of the context."""
+    ended = 0
+    while ended < len(streams):
+        ended = 0
+        for stream in streams:
+            ended += contextvars.copy_context().run(next, stream, "ended") == "ended"
+
+
+@pytest.mark.parametrize(
+    "read", [read_in_contexts_of_their_own, lambda *s: list(zip(*s, strict=True))]
+)
+def test_blocks_of_one_guard_that_take_turns_are_each_their_own(door, seen, read):
+    guard = door.llm("summarise", model="m", limiter=fd.Limiter(max_concurrent=8))
+
+    def stream(name, count):
+        with guard as call:
+            yield from range(count)
+            call.record(name)
+        told.append((name, call.decision is not None, call.decision.outcome))
+
+    told = []
+    read(stream("first", 3), stream("second", 3))
+    assert sorted(told) == [("first", True, "answered"), ("second", True, "answered")]
+    (limiter,) = door.snapshot()["limiters"].values()
+    assert limiter["running"] == 0
+
+
+async def test_async_blocks_of_one_guard_too(door):
+    guard = door.llm("summarise", model="m")
+
+    async def stream(fails):
+        async with guard as call:
+            yield call
+            if fails:
+                raise ConnectionError
+
+    first, second = stream(True), stream(False)
+    one, other = await anext(first), await anext(second)
+    with pytest.raises(ConnectionError):
+        await anext(first)
+    assert await anext(second, None) is None
+    assert (one.decision.outcome, other.decision.outcome) == ("failed", "answered")
+
+
+def test_a_guard_on_a_stack_of_contexts(door):
+    guard = door.llm("summarise", model="m")
+    with contextlib.ExitStack() as stack:
+        outer = stack.enter_context(guard)
+        with guard as inner:
+            pass
+        assert (outer.decision, inner.decision.outcome) == (None, "answered")
+    assert outer.decision.outcome == "answered"

@@ -7,8 +7,9 @@ import functools
 import importlib
 import inspect
 import operator
+import sys
 from collections.abc import Awaitable, Callable
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, TypeVar, cast
 
 import wrapt
@@ -81,7 +82,7 @@ class Guard:
 
     def __init__(self, route: Route) -> None:
         self._route = route
-        self._entered: list[Attempt] = []
+        self._entered: list[tuple[Attempt, int]] = []
 
     def __repr__(self) -> str:
         return f"<Guard {self._route.id}>"
@@ -246,12 +247,14 @@ class Guard:
 
     def __enter__(self) -> Attempt:
         call = self._open()
-        return self._entered_with(call, next(call, None))
+        return self._entered_with(call, next(call, None), sys._getframe(1))
 
-    def _entered_with(self, call: Call, attempt: Attempt | None) -> Attempt:
+    def _entered_with(
+        self, call: Call, attempt: Attempt | None, where: FrameType | None
+    ) -> Attempt:
         if attempt is None:
             raise not_run(call)
-        self._entered.append(attempt)
+        self._entered.append((attempt, id(where)))
         return attempt.__enter__()
 
     def __exit__(
@@ -260,18 +263,32 @@ class Guard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # One guard may be entered in several threads: the block that ends is the current one.
-        attempt = current_attempt()
-        if attempt is None or attempt not in self._entered:
-            attempt = self._entered[-1]
-        self._entered.remove(attempt)
+        self._leave(sys._getframe(1), kind, error, trace)
+
+    def _leave(
+        self,
+        where: FrameType | None,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # One guard may be entered by many at once, and a generator's block may end in another
+        # context than it began in: the block that ends is the one of the frame that leaves it.
+        entered = tuple(self._entered)
+        here = [one for one in entered if one[1] == id(where)]
+        current = current_attempt()
+        known = here or entered
+        ended = next((one for one in known if one[0] is current), known[-1])
+        self._entered.remove(ended)
+        attempt = ended[0]
         if attempt.__exit__(kind, error, trace) and error is not None:
             # The ladder has more, but a block runs once: `attempts()` is the form that goes on.
             attempt.give_up(error)
 
     async def __aenter__(self) -> Attempt:
         call = self._open()
-        return self._entered_with(call, await anext(call, None))
+        where = sys._getframe(0).f_back
+        return self._entered_with(call, await anext(call, None), where)
 
     async def __aexit__(
         self,
@@ -279,7 +296,7 @@ class Guard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.__exit__(kind, error, trace)
+        self._leave(sys._getframe(0).f_back, kind, error, trace)
 
     def attempts(self) -> Attempts:
         """The block form that can fall back: `for attempt in guard.attempts(): with attempt: ...`.
