@@ -126,7 +126,8 @@ class Tier:
         context_window: Tokens the model can take in and give out together. A call that does not
             fit skips this tier. None: not checked.
         capabilities: What the model can do (`tools`, `json`, `vision`). None: anything.
-        adapt: Changes the call's keyword arguments for this tier; gets a copy, returns it.
+        adapt: Changes the call's keyword arguments for this tier; gets a copy, returns it. A budget
+            asks it too, for how much may be sent and come.
     """
 
     model: str = Field(min_length=1)
@@ -138,6 +139,13 @@ class Tier:
     context_window: Count | None = Field(default=None, kw_only=True)
     capabilities: frozenset[str] | None = Field(default=None, kw_only=True)
     adapt: Callable[[dict[str, Any]], dict[str, Any]] | None = Field(default=None, kw_only=True)
+
+    def check(self) -> None:
+        """An adapter that answers at once."""
+        if inspect.iscoroutinefunction(self.adapt):
+            raise ValueError(
+                f"adapt={self.adapt!r} would have to be awaited: give one that is not async"
+            )
 
 
 @declarative

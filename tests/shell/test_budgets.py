@@ -92,6 +92,37 @@ class TestABudget:
         with pytest.raises(fd.BudgetExceeded, match="asked for"):
             answer("hi", max_tokens=280)
 
+    def test_holds_what_the_adapter_of_a_tier_sends(self, door):
+        """What it makes of the call is what may come of it."""
+
+        def longer(given):
+            return {**given, "max_tokens": 5_000}
+
+        @door.llm(
+            "answer",
+            tiers=[fd.Tier("big", adapt=longer)],
+            budgets=[fd.Budget(tokens=5_000, per="day")],
+        )
+        def answer(question, *, model, max_tokens=10):
+            raise AssertionError("there is no room for so much")
+
+        with pytest.raises(fd.BudgetExceeded, match="asked for 5,"):
+            answer("hi")
+
+    def test_an_adapter_that_fails_fails_the_attempt_and_not_the_estimate(self, door):
+        def broken(given):
+            raise KeyError("messages")
+
+        @door.llm(
+            "answer", tiers=[fd.Tier("big", adapt=broken)], budgets=[fd.Budget(calls=5, name="b")]
+        )
+        def answer(question, *, model):
+            raise AssertionError
+
+        with pytest.raises(KeyError, match="messages"):
+            answer("hi")
+        assert counters(door, "llm:answer/b") == (1, 0)
+
     def test_is_whole_again_in_its_next_window(self, door, clock):
         guard = door.llm("answer", model="big", budgets=[fd.Budget(calls=1, per=60.0)])
 

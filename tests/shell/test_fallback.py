@@ -401,3 +401,11 @@ def test_a_call_that_has_ended_gives_no_further_attempt(door):
     assert made == ["big"]
     assert list(call) == []
     assert call.finished
+
+
+def test_an_adapter_that_would_have_to_be_awaited_is_refused():
+    async def adapt(given):
+        return given
+
+    with pytest.raises(fd.ConfigurationError, match="not async"):
+        fd.Tier("big", adapt=adapt)

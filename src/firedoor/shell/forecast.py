@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from firedoor.config import Canned, Tier
@@ -56,12 +56,17 @@ class Forecast:
         given = self._given
         if self._input is None:
             self._input = UNSEEN_INPUT if given is None else input_bound(given)
+        size = self._input
         plan = self._plan
         step: Tier | Canned | None = None if plan is None else plan.tiers[tier]
+        if isinstance(step, Tier) and step.adapt is not None and given is not None:
+            # What is sent on this tier is what its adapter makes of the call.
+            given = _adapted(step.adapt, given)
+            size = input_bound(given)
         cap = output_cap(given or {}, step.max_output if isinstance(step, Tier) else None)
         prices = self._prices
         price = prices.price(model) if self._dollars else prices.known(model)
-        made = worst_case(self._input, cap, price, prices.assumed)
+        made = worst_case(size, cap, price, prices.assumed)
         self._estimates[tier, model] = made
         return made
 
@@ -146,3 +151,12 @@ class Forecast:
             else:
                 found.append(0)
         return found
+
+
+def _adapted(adapt: Callable[[dict[str, Any]], Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arguments as a tier's adapter changes them; as they are where it fails: the attempt tells."""
+    try:
+        found = adapt(dict(given))
+    except Exception:
+        return given
+    return found if isinstance(found, Mapping) else given
