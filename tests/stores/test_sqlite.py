@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import gc
+import multiprocessing
 import os
 import shutil
 import sqlite3
+import threading
 
 import pytest
 
@@ -147,6 +149,42 @@ class TestAFileThatOthersUse:
             assert pauses == []
         assert len(pauses) == 30
         assert other.execute("SELECT word FROM told").fetchall() == [("ours",)]
+
+
+at_fork = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=lambda: [told() for told in at_fork])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of a process with threads
+def test_a_child_forked_while_another_thread_writes_is_not_locked_out(store):
+    """SQLite would take the lock that was held as it was forked for one that is still held."""
+    writes, forks = threading.Event(), threading.Event()
+
+    def write():
+        with store._file.writing() as sql:
+            sql.execute("INSERT INTO firedoor_claim VALUES ('ours', 'us', 4e9)")
+            writes.set()
+            forks.wait()
+
+    def ask():
+        os._exit(0 if store.reserve("a", [line()], 60).held else 1)
+
+    thread = threading.Thread(target=write)
+    child = multiprocessing.get_context("fork").Process(target=ask)
+    thread.start()
+    writes.wait()
+    at_fork.append(forks.set)
+    try:
+        child.start()
+    finally:
+        at_fork.clear()
+        forks.set()
+        thread.join()
+    child.join()
+    assert child.exitcode == 0
+    assert not store.claim("ours", "them", 60)
 
 
 class TestAFile:
