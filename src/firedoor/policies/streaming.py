@@ -245,9 +245,13 @@ def _held_back(pipe: _Pipe) -> _Feeding:
     write = pipe.pending.write
     shown = ""
     while True:
-        room = pipe.room - write((yield shown))
-        while room >= 0:
-            room -= write((yield ""))
+        # Counted down from 255 again and again: CPython makes no object for a number that small.
+        turns, left = divmod(pipe.room - write((yield shown)), 256)
+        while turns >= 0:
+            while left >= 0:
+                left -= write((yield ""))
+            turns -= 1
+            left += 256
         shown = pipe.scan()
 
 
