@@ -61,6 +61,7 @@ from firedoor.shell.scope import Request
 from firedoor.shell.screens import Screens
 from firedoor.shell.switchboard import Switchboard
 from firedoor.stores import MemoryStore, Store, open_store
+from firedoor.stores.key import shared_key
 from firedoor.telemetry.recorder import Recorder
 from firedoor.types import RouteKind
 
@@ -102,8 +103,9 @@ class Firedoor:
             `postgresql://...`. Environment: `FIREDOOR_LEDGER`.
         capture: Whether texts are kept on decisions: `none`, or `redacted` (after every string
             has passed the detectors). Environment: `FIREDOOR_CAPTURE`.
-        redactor: What every string passes before it leaves. None: all default detectors, and a
-            key made for this process.
+        redactor: What every string passes before it leaves. None: all default detectors. Without a
+            key of yours its tokens are made with one that the processes of a shared state have in
+            common, else with one of this process.
         tracer_provider: Where spans go. None: the global provider, also one set later.
         meter_provider: Where metrics go; None as above.
         logger_provider: Where log events that mirror the spans go. None: there are none, since
@@ -212,6 +214,11 @@ class Firedoor:
         )
         self._lease = _seconds("lease", lease)
         runtime = self._runtime
+        if store is not None and store.shared and not redactor.keyed:
+            try:
+                redactor.share(shared_key(store, runtime.clock))
+            except Exception as error:
+                runtime.internal("redaction", error)
         self._signals = Signals(
             runtime.now,
             lambda: runtime.time_ns() / 1e9,
@@ -265,7 +272,6 @@ class Firedoor:
                 raise ConfigurationError(
                     f"budgets={budget!r}: use fd.Budget(usd=50, per='day') and the like"
                 )
-            self._check_scope(budget)
         runtime = self._runtime
         if runtime.budgets is None:
             runtime.budgets = Budgets(
@@ -280,17 +286,6 @@ class Firedoor:
             )
             runtime.recorder.prices(_age(runtime.prices))
         return runtime.budgets.declare(budgets, owner)
-
-    def _check_scope(self, budget: Budget) -> None:
-        """Users and tenants are counted by their tokens: with a key for each process, apart."""
-        shared = self._store is not None and self._store.shared
-        if budget.scope in {"tenant", "user"} and shared and not self._runtime.redactor.keyed:
-            raise ConfigurationError(
-                f"fd.Budget(scope={budget.scope!r}) in a state that is shared, with a redactor that "
-                f"made a key of its own: every process, and every start of one, would count its "
-                f"{budget.scope}s apart. Give all of them the same secret, 16 bytes or more: "
-                "fd.Firedoor(redactor=fd.Redactor(key=...))"
-            )
 
     def _unpaid(self, error: BaseException) -> None:
         """Something about budgets went wrong behind the calls' path."""

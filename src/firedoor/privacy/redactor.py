@@ -116,7 +116,7 @@ class Redactor:
     Args:
         detectors: Kinds to look for (see `SECRET_KINDS`, `PERSONAL_KINDS`). None: all.
         key: Secret that markers are made with, 16 bytes or more. Processes that share it give the
-            same value the same marker. None: random, markers can be joined within this process.
+            same value the same marker. None: random; a door shares one with those of its state.
         extra: Detectors of your own: `Pattern`s, or anything with `kind` and `find(text)`.
         on_error: Called with the exception of a detector that failed.
         max_depth: Nesting beyond which a value is replaced as a whole.
@@ -148,14 +148,17 @@ class Redactor:
         self.keyed = key is not None
         self._all = kinds == _KINDS
         self._extra = tuple(extra)
-        self._key = blake2b(
-            key or secrets.token_bytes(32), person=b"firedoor", digest_size=32
-        ).digest()
+        self._key = _made_of(key or secrets.token_bytes(32))
         self._on_error = on_error
         self._max_depth = max_depth
         self._max_items = max_items
         self._max_text = max_text
         self._clean: set[str] = set()
+
+    def share(self, key: bytes) -> None:
+        """Make markers with this secret from now on, unless it was given one of its own."""
+        if not self.keyed:
+            self._key = _made_of(key)
 
     def scan(self, text: str) -> list[Match]:
         """What is found in `text`, in order and apart.
@@ -267,3 +270,7 @@ class Redactor:
         if self._on_error is not None:
             with suppress(Exception):  # counting a failure must not become one
                 self._on_error(error)
+
+
+def _made_of(secret: bytes) -> bytes:
+    return blake2b(secret, person=b"firedoor", digest_size=32).digest()
