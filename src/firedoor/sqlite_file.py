@@ -16,12 +16,12 @@ import random
 import sqlite3
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeVar
 
 from firedoor.errors import ConfigurationError, StoreError
+from firedoor.forking import fork_waits_for
 
 __all__ = ["BUSY_TIMEOUT", "SQLiteFile"]
 
@@ -84,7 +84,9 @@ class SQLiteFile:
         self._connection: sqlite3.Connection | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._process = os.getpid()
-        _FILES.add(self)
+        # SQLite counts the locks of a process in its memory: a child forked in the middle of a
+        # transaction would for ever take the file to be locked by a connection beside its own.
+        fork_waits_for(self, lambda file: file._lock, timeout=busy_timeout)
         try:
             self._connection = self._prepare()
         except sqlite3.Error as error:
@@ -266,25 +268,3 @@ class SQLiteFile:
         self._connection = None
         self._executor = None
         self._process = os.getpid()
-
-
-_FILES: weakref.WeakSet[SQLiteFile] = weakref.WeakSet()
-_HELD: list[threading.Lock] = []
-
-
-def _before_fork() -> None:
-    # SQLite counts the locks of a process in its memory: a child forked in the middle of a
-    # transaction would for ever take the file to be locked by a connection beside its own.
-    files = tuple(_FILES)
-    _HELD.extend(f._lock for f in files if f._lock.acquire(timeout=f._busy_timeout))
-
-
-def _after_fork() -> None:
-    while _HELD:
-        _HELD.pop().release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
-    )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 
 from firedoor.clock import SYSTEM_CLOCK, Clock
 from firedoor.core.budget import Answer, Balance, Counter, Ledger, Line, Settlement
 from firedoor.core.tally import Tally
+from firedoor.forking import fork_waits_for
 from firedoor.stores.base import OnChange, OnError, Settled, check_ttl
 
 __all__ = ["MemoryStore"]
@@ -33,7 +32,8 @@ class MemoryStore:
         self._spaces: dict[str, dict[str, tuple[float, str]]] = {}
         self._claims: dict[str, tuple[float, str]] = {}
         self._watchers: tuple[tuple[OnChange, OnError], ...] = ()
-        _STORES.add(self)
+        # Nobody is in the middle of an operation while the memory is copied.
+        fork_waits_for(self, lambda store: store._lock)
 
     def __repr__(self) -> str:
         return "<MemoryStore>"
@@ -156,25 +156,3 @@ class MemoryStore:
 
 def _live(told: dict[str, tuple[float, str]], now: float) -> dict[str, tuple[float, str]]:
     return {name: one for name, one in told.items() if one[0] > now}
-
-
-_STORES: weakref.WeakSet[MemoryStore] = weakref.WeakSet()
-_HELD: list[threading.Lock] = []
-
-
-def _before_fork() -> None:
-    # Nobody is in the middle of an operation while the memory is copied.
-    for store in tuple(_STORES):
-        store._lock.acquire()
-        _HELD.append(store._lock)
-
-
-def _after_fork() -> None:
-    while _HELD:
-        _HELD.pop().release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
-    )
