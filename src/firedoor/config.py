@@ -28,6 +28,7 @@ __all__ = [
     "LoopGuard",
     "Tier",
     "declarative",
+    "is_async",
     "several",
 ]
 
@@ -82,6 +83,15 @@ def several(given: Iterable[T], what: str) -> tuple[T, ...]:
             f"{what}={type(given).__name__}: give a list, also of a single one, as in {what}=[...]"
         )
     return tuple(given)
+
+
+def is_async(function: Any) -> bool:
+    """Whether what `function` answers has to be awaited: through partials, and of objects' calls."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - the method is wanted, not whether there is one
+    )
 
 
 def _explain(cls: Any, error: ValidationError) -> str:
@@ -142,7 +152,7 @@ class Tier:
 
     def check(self) -> None:
         """An adapter that answers at once."""
-        if inspect.iscoroutinefunction(self.adapt):
+        if is_async(self.adapt):
             raise ValueError(
                 f"adapt={self.adapt!r} would have to be awaited: give one that is not async"
             )
@@ -172,7 +182,7 @@ class Canned:
         """There when it is needed: nothing that has to be awaited."""
         call = self.response if inspect.isroutine(self.response) else type(self.response).__call__
         if callable(self.response) and (
-            inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
+            is_async(self.response) or inspect.isasyncgenfunction(call)
         ):
             raise ValueError(
                 f"response={self.response!r} would have to be awaited: give a function that is not "

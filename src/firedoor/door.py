@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import numbers
 import os
@@ -20,7 +19,17 @@ from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.trace import TracerProvider, get_tracer_provider
 
 from firedoor.clock import SYSTEM_CLOCK, Clock
-from firedoor.config import Breaker, Budget, Canned, Hedge, Limiter, LoopGuard, Tier, several
+from firedoor.config import (
+    Breaker,
+    Budget,
+    Canned,
+    Hedge,
+    Limiter,
+    LoopGuard,
+    Tier,
+    is_async,
+    several,
+)
 from firedoor.core.runbook import Runbook
 from firedoor.core.spending import Rule
 from firedoor.errors import ConfigurationError
@@ -789,7 +798,7 @@ def _store(given: str | None, clock: Clock) -> tuple[str, Store | None]:
 def _listener(name: str, given: C) -> C:
     """Something that can be told; a coroutine function would never run."""
     found: Any = given
-    if not callable(found) or inspect.iscoroutinefunction(found):
+    if not callable(found) or is_async(found):
         raise ConfigurationError(
             f"door.{name}({given!r}): give a function that is not async; it is called on the "
             "thread that has something to tell, and may put that on a queue of your own"

@@ -254,7 +254,7 @@ def duration(
         seconds = float(value)
     if not 0 < seconds <= _LONGEST:
         raise ConfigurationError(
-            f"{name}={value!r}: give seconds above zero and up to a hundred years, or a text like '90s', '30m', '1h30m', "
-            f"'2d'; {otherwise}"
+            f"{name}={value!r}: give seconds above zero and up to a hundred years, or a text like "
+            f"'90s', '30m', '1h30m', '2d'; {otherwise}"
         )
     return seconds

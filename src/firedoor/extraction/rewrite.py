@@ -15,6 +15,7 @@ from types import MemberDescriptorType
 from typing import Any, TypeAlias
 
 from firedoor.extraction.fields import count, field, items, path, text, texts_in
+from firedoor.extraction.words import REASONING
 
 __all__ = [
     "End",
@@ -32,9 +33,8 @@ __all__ = [
 Way: TypeAlias = tuple[str | int, ...]
 """The fields and places that lead from a chunk to a text."""
 
-_REASONING = ("reasoning_content", "reasoning", "thinking")
-_DELTA_TEXTS = ("content", "refusal", *_REASONING)
-_TEXTS = frozenset({"content", "text", "refusal", "output_text", "snapshot", "delta", *_REASONING})
+_DELTA_TEXTS = ("content", "refusal", *REASONING)
+_TEXTS = frozenset({"content", "text", "refusal", "output_text", "snapshot", "delta", *REASONING})
 _WAYS = frozenset(
     {
         "choices",
@@ -133,7 +133,7 @@ def end_of(chunk: Any) -> End:
 
 def is_reasoning(chunk: Any, way: Way) -> bool:
     """Whether one of `pieces_of` is reasoning, and not the answer."""
-    return way[-1] in _REASONING or text(field(chunk, "type")) in _REASONING_EVENTS
+    return way[-1] in REASONING or text(field(chunk, "type")) in _REASONING_EVENTS
 
 
 def replace_text(chunk: Any, replacement: str, way: Way | None = None) -> Any:
@@ -166,7 +166,7 @@ def way_to(chunk: Any) -> Way:
 
 
 def pieces_of(chunk: Any) -> list[tuple[Way, str]]:
-    """Every text a chunk adds, and the way to it: in several choices or blocks, and told reasoning too."""
+    """Every text a chunk adds, and the way to it: of several choices or blocks, and of reasoning."""
     found: list[tuple[Way, str]] = []
     for place, choice in enumerate(items(field(chunk, "choices"))):
         delta = field(choice, "delta")
@@ -195,7 +195,7 @@ def pieces_of(chunk: Any) -> list[tuple[Way, str]]:
         return found + [((name,), said) for name, said in texts_in(chunk, ("response", "thinking"))]
     if issubclass(type(field(chunk, "response_metadata")), dict):
         for place, block in enumerate(items(field(chunk, "content"))):
-            said_in = texts_in(block, ("text", "refusal", *_REASONING))
+            said_in = texts_in(block, ("text", "refusal", *REASONING))
             found += [(("content", place, name), said) for name, said in said_in]
         found += _aside(chunk)
     return found
@@ -203,7 +203,7 @@ def pieces_of(chunk: Any) -> list[tuple[Way, str]]:
 
 def _aside(chunk: Any) -> list[tuple[Way, str]]:
     """What LangChain keeps beside the content."""
-    said_in = texts_in(field(chunk, "additional_kwargs"), ("refusal", *_REASONING))
+    said_in = texts_in(field(chunk, "additional_kwargs"), ("refusal", *REASONING))
     return [(("additional_kwargs", name), said) for name, said in said_in]
 
 
@@ -261,7 +261,7 @@ def _mapped(
     for name in _FIELDS:
         old = held(name)
         if issubclass(type(old), str):
-            changed_by = reasoning if name in _REASONING else change
+            changed_by = reasoning if name in REASONING else change
             new: Any = changed_by(old) if old and name in _TEXTS else old
             if new == old:
                 continue

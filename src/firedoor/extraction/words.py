@@ -20,7 +20,10 @@ from typing import Any
 
 from firedoor.extraction.fields import text
 
-__all__ = ["FINISH", "finish_reason", "provider_of"]
+__all__ = ["FINISH", "REASONING", "finish_reason", "provider_of"]
+
+REASONING = ("reasoning_content", "reasoning", "thinking")
+"""Names under which providers and libraries keep a model's reasoning ahead of its answer."""
 
 _LONGEST_WORD = 40
 

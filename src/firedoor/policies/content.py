@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from firedoor.extraction.words import REASONING
 from firedoor.policies.base import Stage
 
 __all__ = ["rewrite", "texts", "told"]
@@ -28,7 +29,7 @@ _MODEL_TEXT = frozenset({
 })  # fmt: skip
 """Names under which OpenAI's, Anthropic's and look-alike shapes keep text, or more structure."""
 
-_REASONING = frozenset({"reasoning", "reasoning_content", "summary", "thinking"})
+_REASONING = frozenset({*REASONING, "summary"})
 """Those of them that are not the answer itself."""
 
 _MODEL_JSON = frozenset({"arguments"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from firedoor.config import declarative
+from firedoor.config import declarative, is_async
 from firedoor.errors import ConfigurationError
 from firedoor.policies.base import Action, Context, Policy, Stage, Strictness
 from firedoor.types import Verdict, VerdictStatus
@@ -52,7 +51,7 @@ class Function(Policy):
         super().check()
         if self.name is None:
             object.__setattr__(self, "name", getattr(self.function, "__name__", self.kind))
-        object.__setattr__(self, "is_async", _is_async(self.function))
+        object.__setattr__(self, "is_async", is_async(self.function))
         object.__setattr__(self, "_takes_context", _parameters(self.function) > 1)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -138,14 +137,6 @@ def policy(
         "replacement": replacement,
     }
     return lambda function: Function(function, **options)
-
-
-def _is_async(function: Any) -> bool:
-    while isinstance(function, functools.partial):
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - the method is wanted, not whether there is one
-    )
 
 
 def _parameters(function: Any) -> int:

@@ -74,20 +74,21 @@ class Forecast:
         """Whether `ahead` would have to wait for the table of prices."""
         if not self._dollars:
             return False
-        waits, plan = self._prices.waits, self._plan
-        later = () if plan is None or not plan.named else plan.tiers[tier + 1 :]
-        return waits(model) or any(waits(step.model) for step in later if isinstance(step, Tier))
+        waits = self._prices.waits
+        return waits(model) or any(waits(later.model) for _, later in self._later(tier))
 
     def ahead(self, tier: int, model: str | None) -> list[Estimate]:
         """What an attempt may use, and then what every tier that may still run may use."""
-        found = [self.of(tier, model)]
+        later = [self.of(index, step.model) for index, step in self._later(tier)]
+        return [self.of(tier, model), *later]
+
+    def _later(self, tier: int) -> list[tuple[int, Tier]]:
+        """The tiers after one that may still run, by their places."""
         plan = self._plan
-        if plan is not None and plan.named:
-            for index in range(tier + 1, len(plan.tiers)):
-                step = plan.tiers[index]
-                if isinstance(step, Tier):
-                    found.append(self.of(index, step.model))
-        return found
+        if plan is None or not plan.named:
+            return []
+        tiers = enumerate(plan.tiers[tier + 1 :], tier + 1)
+        return [(index, step) for index, step in tiers if isinstance(step, Tier)]
 
     def most_and_least(self, rule: Rule, ahead: Sequence[Estimate]) -> tuple[int, int] | Unpriced:
         """What a budget has to hold for the dearest of these, and at the least for the first."""

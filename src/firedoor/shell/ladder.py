@@ -148,8 +148,7 @@ class Ladder:
         if isinstance(step, Pause):
             return step
         if isinstance(step, Serve):
-            self.served = step
-            self.ledger.append(AttemptRecord(step.index, None, Outcome.CANNED))
+            self._serves(step)
             return None
         if self.error is not None:
             self.tell(self.error)
@@ -334,14 +333,18 @@ class Ladder:
 
         Nothing else is tried: what else the route may do was decided when the call began.
         """
-        canned = self._plan.canned
-        if canned is None:
+        last = self._plan.steps[-1]
+        if not isinstance(last, Serve):
             return False
         self.note(attempt, ending, self._call.runtime.now())
         self.standing = False
-        self.served = Serve(len(self._plan.tiers) - 1, canned)
-        self.ledger.append(AttemptRecord(self.served.index, None, Outcome.CANNED))
+        self._serves(last)
         return True
+
+    def _serves(self, step: Serve) -> None:
+        """The safe response answers: nothing else will."""
+        self.served = step
+        self.ledger.append(AttemptRecord(step.index, None, Outcome.CANNED))
 
     def committed(self) -> None:
         """The user has seen content."""

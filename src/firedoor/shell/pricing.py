@@ -77,13 +77,18 @@ class Prices:
         return None if made is None else max(0.0, self._clock() - made)
 
     @property
+    def _unread(self) -> bool:
+        """Whether nobody has looked for the table yet."""
+        return self._table is None and self._missing is None
+
+    @property
     def assumed(self) -> Price | None:
         """The dearest price known: of the overrides, and of the whole table once it is loaded."""
         return self._assumed
 
     def warm(self) -> None:
         """Load the table behind the caller's back, so that no call has to wait for it."""
-        if self._table is None and self._missing is None:
+        if self._unread:
             self._start()
 
     def price(self, model: str | None) -> Price | None:
@@ -102,18 +107,13 @@ class Prices:
 
     def known(self, model: str | None) -> Price | None:
         """The same, without waiting for a table that is not loaded yet."""
-        if self._table is None and self._missing is None:
+        if self._unread:
             return None if model is None else self._overrides.get(model)
         return self.price(model)
 
     def waits(self, model: str | None) -> bool:
         """Whether `price` would have to wait for the table."""
-        return (
-            self._table is None
-            and self._missing is None
-            and model is not None
-            and model not in self._overrides
-        )
+        return self._unread and model is not None and model not in self._overrides
 
     def estimate(
         self, arguments: Mapping[str, Any], tier: Tier | None, model: str | None
@@ -136,7 +136,7 @@ class Prices:
     def _find(self, model: str) -> Price | None:
         # Read once: another thread may put a new dict in its place.
         found = self._found
-        if self._table is None and self._missing is None:
+        if self._unread:
             self.load()
         table = self._table
         price = None if table is None else table.price(model, self._clock())

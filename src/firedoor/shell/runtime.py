@@ -168,11 +168,11 @@ class Runtime:
         self.streams.add(watch)
 
     def collected(self, watch: Watch | DeferredStream | Attempts) -> None:
-        """A stream's proxy, or a loop of attempts, was garbage: finish its call, but never from inside the collector.
+        """A stream's proxy, or a loop of attempts, was garbage: finish its call.
 
-        The cycle collector may run in the middle of anything, a held lock of the metrics SDK
-        included; finishing there could wait for itself. A plain drop of the last reference
-        happens in the consumer's own code, where finishing at once is safe.
+        But never from inside the cycle collector, which may run in the middle of anything, a held
+        lock of the metrics SDK included: finishing there could wait for itself. A plain drop of the
+        last reference happens in the consumer's own code, where finishing at once is safe.
         """
         if REAPER.collecting():
             REAPER.later(watch.abandon)

@@ -183,8 +183,8 @@ class Switchboard(BoardKeeper):
         """`share` of the requests of a journey (`*`: every one) are turned away, up to 1: all.
 
         Their model calls get the safe response, or `Saturated` where there is none; so do tools
-        that are not declared to only read. A request is turned away whole or not at all; what runs already
-        goes on.
+        that are not declared to only read. A request is turned away whole or not at all; what runs
+        already goes on.
         """
         journey = terms.pop("journey", None)
         return self._set(Kind.SHED_LOAD, journey or target, share, **terms)
