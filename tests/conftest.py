@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import HealthCheck, settings
+from opentelemetry.context import attach, get_current
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -91,8 +92,12 @@ def door(make_door):
 
 @pytest.fixture(autouse=True)
 def no_context_errors(caplog):
-    """No test may leave the OpenTelemetry context in a state it complains about."""
+    """No test may leave the OpenTelemetry context in a state it complains about, or another one."""
     caplog.set_level(logging.WARNING, logger="opentelemetry")
+    before = get_current()
     yield
+    left = get_current()
+    attach(before)
+    assert left is before or left == before, left
     complaints = [r for r in caplog.records if "detach" in r.getMessage().lower()]
     assert not complaints, complaints

@@ -6,6 +6,7 @@ import contextvars
 import threading
 
 import pytest
+from opentelemetry.context import get_current
 
 import firedoor as fd
 from firedoor.testing import FakeClock
@@ -286,6 +287,28 @@ def test_blocks_of_one_guard_that_take_turns_are_each_their_own(door, seen, read
     assert sorted(told) == [("first", True, "answered"), ("second", True, "answered")]
     (limiter,) = door.snapshot()["limiters"].values()
     assert limiter["running"] == 0
+
+
+@pytest.mark.parametrize("last", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["call", "request"])
+def test_blocks_that_take_turns_leave_what_was_there_before(door, kind, last):
+    """In whatever order they are left: the next call is inside none of them."""
+
+    def stream():
+        with door.llm("summarise", model="m") if kind == "call" else door.request("news"):
+            yield
+
+    with door.request("outer") as outer:
+        before = get_current()
+        streams = [stream() for _ in range(3)]
+        for each in streams:
+            next(each)
+        streams.append(streams.pop(last))
+        for each in streams:
+            assert next(each, "ended") == "ended"
+        assert get_current() is before
+        door.llm("answer", model="m")(lambda: "hi")()
+    assert outer.decisions[-1].route == "llm:answer"
 
 
 async def test_async_blocks_of_one_guard_too(door):

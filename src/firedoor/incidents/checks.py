@@ -17,8 +17,6 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from opentelemetry.context import Context
-
 from firedoor.config import Budget
 from firedoor.core.signals import CATALOGUE
 from firedoor.errors import ConfigurationError, Saturated
@@ -30,7 +28,7 @@ from firedoor.incidents.scoring import CheckContext, CheckStatus, Score, score_o
 from firedoor.incidents.signals import Signals
 from firedoor.records import Decision
 from firedoor.shell.call import Call
-from firedoor.shell.current import attach, get_current, restore
+from firedoor.shell.current import Entered, attach, get_current, restore
 from firedoor.shell.runtime import Runtime
 from firedoor.shell.scope import REQUEST_KEY, Request
 from firedoor.shell.witness import Heard
@@ -274,7 +272,7 @@ class Checks:
             return check.run(job.answer, job.context)
         work = _Work(check.run, job)
         previous = get_current()
-        own = Context({REQUEST_KEY: request})
+        own = Entered({REQUEST_KEY: request})
         attach(own)
         try:
             self._workers.run(work, check.timeout, late=lambda _: None)

@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from firedoor.config import Tier
 from firedoor.core.flow import Try
 from firedoor.records import Decision
-from firedoor.shell.current import attach, get_current
+from firedoor.shell.current import Entered, attach, get_current, restore
 from firedoor.shell.streams import is_value, proxy_for, reads_at_once
 from firedoor.shell.waiting import at_most
 from firedoor.types import Usage
@@ -97,7 +97,7 @@ class Attempt:
         self.ticket: tuple[LiveLimiter, Ticket] | None = None
         self._handed = False
         self._result = NOTHING
-        self._own: Context | None = None
+        self._own: Entered | None = None
         self._previous: Context | None = None
 
     @property
@@ -161,7 +161,7 @@ class Attempt:
             return self.timeout
         return first if self.timeout is None else min(first, self.timeout)
 
-    def enter_context(self) -> Context:
+    def enter_context(self) -> Entered:
         """The context the guarded code runs in: its span and this attempt are current."""
         own = self._own
         if own is None:
@@ -187,9 +187,9 @@ class Attempt:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        previous = self._previous
-        if previous is not None and get_current() is self._own:  # as `restore`
-            attach(previous)
+        own, previous = self._own, self._previous
+        if own is not None and previous is not None:
+            restore(own, previous)
         # The context leads back here: dropped, so that no circle is left to the collector.
         self._own = self._previous = None
         if error is not None:

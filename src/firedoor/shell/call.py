@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
-from opentelemetry.context import Context
-
 from firedoor.core.flow import Pause
 from firedoor.core.snapshot import Resolution
 from firedoor.errors import Denied, PolicyBlocked
@@ -29,7 +27,7 @@ from firedoor.shell.beginning import (
 )
 from firedoor.shell.canned import respond
 from firedoor.shell.charges import close
-from firedoor.shell.current import get_current
+from firedoor.shell.current import Entered, get_current
 from firedoor.shell.endings import Ending
 from firedoor.shell.ladder import Ladder
 from firedoor.shell.purse import Purse
@@ -190,11 +188,11 @@ class Call:
         call._open = []
         return call
 
-    def context(self, attempt: Attempt) -> Context:
+    def context(self, attempt: Attempt) -> Entered:
         """The context the guarded code runs in: the call's span and `attempt` are current."""
         if self.span is None:
-            return Context({**self.previous, ATTEMPT_KEY: attempt})
-        return Context({**self.previous, SPAN_KEY: self.span, ATTEMPT_KEY: attempt})
+            return Entered({**self.previous, ATTEMPT_KEY: attempt})
+        return Entered({**self.previous, SPAN_KEY: self.span, ATTEMPT_KEY: attempt})
 
     def cleaned(self, name: str) -> str:
         """A model's name as it may leave the process."""

@@ -14,7 +14,7 @@ from typing import Any
 from opentelemetry import context as api
 from opentelemetry.context import Context
 
-__all__ = ["attach", "get_current", "restore"]
+__all__ = ["Entered", "attach", "get_current", "restore"]
 
 
 def _holds_contexts(variable: Any) -> bool:
@@ -35,11 +35,26 @@ attach: Callable[[Context], Any] = _variable.set if _direct else api.attach
 """Put a context in force. What comes back is not kept: see `restore`."""
 
 
-def restore(own: Context, previous: Context) -> None:
+class Entered(Context):
+    """A context that a block puts in force.
+
+    Attributes:
+        left_for: What was in force before, once the block was left while another one was in force.
+    """
+
+    left_for: Context | None = None
+
+
+def restore(own: Entered, previous: Context) -> None:
     """Put `previous` back if `own` is still the context in force.
 
     No token is kept, so nothing fails and nothing is logged when a block is left in another task
-    or thread than it was entered in.
+    or thread than it was entered in. Where blocks are not left in the order in which they were
+    entered, as those of generators that take turns, whoever is left last goes back past the others.
     """
-    if get_current() is own:
-        attach(previous)
+    if get_current() is not own:
+        own.left_for = previous
+        return
+    while (before := getattr(previous, "left_for", None)) is not None:
+        previous = before
+    attach(previous)

@@ -16,7 +16,7 @@ from opentelemetry.context import Context, create_key
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from firedoor.records import Decision
-from firedoor.shell.current import attach, get_current, restore
+from firedoor.shell.current import Entered, attach, get_current, restore
 from firedoor.types import Outcome
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Request:
         self._began = 0.0
         self._began_ns = 0
         self._span: Any = None
-        self._context: Context | None = None
+        self._context: Entered | None = None
         self._previous: Context | None = None
         self._error: BaseException | None = None
 
@@ -193,7 +193,7 @@ class Request:
                 entries[SPAN_KEY] = self._span
         except Exception as error:
             runtime.internal("request", error)
-        self._context = Context(entries)
+        self._context = Entered(entries)
         attach(self._context)
         return self
 
